@@ -1,0 +1,1 @@
+"""The parent process of the engine in its pod: owns the admin port, tells the model's real state, ends it well."""

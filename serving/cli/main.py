@@ -1,0 +1,81 @@
+"""The `warmgate` command: loads a subcommand's module only when it is used, turns every error into one line.
+
+A module `serving/cli/<name>.py` holds one command named `command`. Exit codes: 0 pass, 1 fail, 2 usage, 3 could not
+observe or act; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Final
+
+import click
+
+from serving import __version__
+from serving.errors import WarmgateError
+
+COMMANDS: Final = {
+    "serve": "Run vLLM under the readiness agent.",
+    "verify": "Prove that an endpoint is loaded, warm, listed, fast enough and answering.",
+    "loadtest": "Load-test an endpoint and judge it against SLOs.",
+    "model": "Prepare and locate the embedded model.",
+    "demo": "Serve the embedded model behind a gateway, verify it, load-test it, report.",
+}
+
+
+class _Lazy(click.Group):
+    """A group whose subcommands are imported on use, so that `--help` needs no extra installed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            module = importlib.import_module(f"serving.cli.{cmd_name}")
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing == "serving":
+                raise
+            raise click.ClickException(f"`warmgate {cmd_name}` needs the package {missing!r}: see README, Install")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="warmgate")
+def cli() -> None:
+    """Nothing goes live cold: serve, verify and load-test a model on vLLM.
+
+    \b
+    Examples:
+      warmgate serve -- --model Qwen/Qwen3-0.6B --served-model-name qwen --port 8080
+      warmgate verify --admin http://127.0.0.1:8081 --base-url http://127.0.0.1:8000
+      warmgate loadtest --profile demo --base-url http://127.0.0.1:8000
+    """
+
+
+def main() -> None:
+    """Run the command line; the console script's entry point."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except WarmgateError as error:
+        print(f"warmgate: {error}", file=sys.stderr)
+        code = error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,1 @@
+"""What was seen: frozen dataclasses without I/O and without opinions."""

@@ -1,0 +1,175 @@
+"""What a streamed completion said: bytes -> events -> chunks -> one answer. Pure; the only SSE parser of the house.
+
+It decides what counts as a token-bearing chunk and as a good ending, so that the warm-up, `verify` and the harness
+cannot disagree. HTTP 200 is not success: a stream is good when it ends with a finish_reason of stop, length or
+tool_calls, then [DONE], after at least one chunk of content. It never times anything: callers stamp bytes themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+GOOD_FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls"})
+DONE: Final = b"[DONE]"
+
+
+class EventReader:
+    """Cuts a byte stream into the data of server-sent events, wherever the network cut it.
+
+    Follows the event stream format of the HTML standard: lines end in LF, CR or CRLF, a colon starts a comment, the
+    data lines of one event are joined by LF, an event without data is dropped, and so is one without its blank line.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._start = True
+        self._swallow_lf = False
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Take the next bytes; return the data of each event that they completed, in order."""
+        events: list[bytes] = []
+        for line in self._lines(piece):
+            if not line:
+                if self._data:
+                    events.append(b"\n".join(self._data))
+                    self._data = []
+                continue
+            name, _, value = line.partition(b":")
+            if name == b"data":
+                self._data.append(value[1:] if value.startswith(b" ") else value)
+        return events
+
+    def _lines(self, piece: bytes) -> list[bytes]:
+        if self._swallow_lf and piece:
+            piece = piece[1:] if piece.startswith(b"\n") else piece
+            self._swallow_lf = False
+        text = self._rest + piece
+        if self._start and len(text) >= 3:
+            text = text.removeprefix(b"\xef\xbb\xbf")
+            self._start = False
+        if text.endswith(b"\r"):  # its LF may come with the next piece: the line ends now, the LF is swallowed then
+            self._swallow_lf = True
+        lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = lines.pop()
+        return lines
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one event said.
+
+    `text` is content, or reasoning where `reasoning` is true; `tool` marks a tool-call delta. A chunk that carries none
+    of the three is role-only, empty, or a trailing usage chunk. Token counts are None where the server did not state
+    them; with `continuous_usage_stats` they are cumulative.
+    """
+
+    text: str = ""
+    reasoning: bool = False
+    tool: bool = False
+    finish_reason: str | None = None
+    completion_tokens: int | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    error: str | None = None
+    done: bool = False
+
+    @property
+    def carries_tokens(self) -> bool:
+        """Content, reasoning or a tool call: what TTFT and ITL are counted from."""
+        return bool(self.text) or self.tool
+
+
+def read_chunk(data: bytes) -> Chunk:
+    """Read the data of one event of a chat or text completion stream. Anything that is not such a chunk is an error."""
+    if data.strip() == DONE:
+        return Chunk(done=True)
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return Chunk(error="an event that is not JSON")
+    if not isinstance(body, dict):
+        return Chunk(error="an event that is not a JSON object")
+    if body.get("error") or body.get("object") == "error":
+        return Chunk(error=_error_text(body))
+    usage = body.get("usage") or {}
+    counted = Chunk(
+        completion_tokens=_count(usage, "completion_tokens"),
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        cached_tokens=_count(usage.get("prompt_tokens_details") or {}, "cached_tokens"),
+    )
+    choices = body.get("choices")
+    if not isinstance(choices, list):
+        return Chunk(error="an event without choices")
+    if not choices:
+        return counted
+    choice = choices[0]
+    delta = choice.get("delta") or {}
+    content = delta.get("content") or choice.get("text") or ""
+    thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+    return replace(
+        counted,
+        text=content or thought,
+        reasoning=bool(thought) and not content,
+        tool=bool(delta.get("tool_calls")),
+        finish_reason=choice.get("finish_reason"),
+    )
+
+
+def _count(usage: dict[str, Any], name: str) -> int | None:
+    value = usage.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _error_text(body: dict[str, Any]) -> str:
+    error = body.get("error")
+    message = error.get("message") if isinstance(error, dict) else error
+    return " ".join(str(message or body.get("message") or "error event").split())[:200]
+
+
+@dataclass
+class Completion:
+    """One answer, gathered chunk by chunk. `problem()` says why it is not a good one."""
+
+    texts: list[str] = field(default_factory=list)
+    token_chunks: int = 0
+    finish_reason: str | None = None
+    completion_tokens: int | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    error: str | None = None
+    done: bool = False
+
+    def add(self, chunk: Chunk) -> None:
+        """Take the next chunk of the stream."""
+        if chunk.carries_tokens:
+            self.token_chunks += 1
+            if not chunk.reasoning:
+                self.texts.append(chunk.text)
+        for name in ("finish_reason", "completion_tokens", "prompt_tokens", "cached_tokens"):
+            value = getattr(chunk, name)
+            if value is not None:
+                setattr(self, name, value)
+        self.error = self.error or chunk.error
+        self.done = self.done or chunk.done
+
+    @property
+    def text(self) -> str:
+        """The content without the reasoning."""
+        return "".join(self.texts)
+
+    def problem(self) -> str | None:
+        """Why this answer is not a good one, in a few words, or None when it is."""
+        if self.error is not None:
+            return f"error in the stream: {self.error}"
+        if self.finish_reason is None:
+            return "ended without a finish_reason"
+        if self.finish_reason not in GOOD_FINISH_REASONS:
+            return f"ended with finish_reason {self.finish_reason!r}"
+        if not self.done:
+            return "ended without [DONE]"
+        if self.token_chunks == 0:
+            return "ended without any content"
+        return None

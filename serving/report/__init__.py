@@ -1,0 +1,1 @@
+"""Rendering only: a Report in, text or JSON out."""
