@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from serving import __version__
-from serving.errors import WarmgateError
+from serving.errors import CannotAct, WarmgateError
 
 COMMANDS: Final = {
     "serve": "Run vLLM under the readiness agent.",
@@ -39,7 +39,7 @@ class _Lazy(click.Group):
             missing = (error.name or "").partition(".")[0]
             if missing == "serving":
                 raise
-            raise click.ClickException(f"`warmgate {cmd_name}` needs the package {missing!r}: see README, Install")
+            raise CannotAct(f"`warmgate {cmd_name}` needs the package {missing!r}: see README, Install") from error
         command = module.command
         assert isinstance(command, click.Command)
         return command
