@@ -18,7 +18,8 @@ def command() -> None:
 def path(name: str) -> None:
     """Print what vLLM takes as the model, as the last line of stdout; make the embedded one first where it is missing.
 
-    NAME (or $WARMGATE_MODEL) is `embedded`, a Hugging Face directory, or hf://organisation/model. Progress goes to stderr.
+    NAME (or $WARMGATE_MODEL) is `embedded`, a Hugging Face directory, or hf://organisation/model.
+    Progress goes to stderr.
 
     \b
     Examples:
@@ -37,7 +38,7 @@ def check() -> None:
     \b
     Examples:
       warmgate model check
-      warmgate model check || rm -r "$(warmgate model path)"
+      XDG_CACHE_HOME=/models warmgate model check
     """
     wrong = model.damaged(on_stream())
     for line in wrong:

@@ -1,8 +1,8 @@
 """Turns SmolLM's GGUF into a Hugging Face directory: bf16 safetensors, config, tokenizer, chat template.
 
-Everything is read from the file's own fields. It writes into a directory that the caller owns and knows nothing of caches,
-downloads or atomicity. The tokenizer is built directly, because transformers' own GGUF reader loses the splitting of
-digits. Needs the packages gguf and tokenizers; neither torch nor transformers is loaded.
+Everything is read from the file's own fields. It writes into a directory that the caller owns and knows nothing of
+caches, downloads or atomicity. The tokenizer is built directly, because transformers' own GGUF reader loses the
+splitting of digits. Needs the packages gguf and tokenizers; neither torch nor transformers is loaded.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def bfloat16(values: NDArray[np.float32]) -> bytes:
     import numpy as np
 
     bits = np.ascontiguousarray(values, dtype="<f4").view("<u4")
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
+    packed: bytes = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
+    return packed
 
 
 def _write_weights(gguf: Gguf, path: Path, progress: Progress) -> None:

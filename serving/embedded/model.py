@@ -31,7 +31,7 @@ _HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 def location() -> Path:
-    """Where the embedded model is, or will be: $XDG_CACHE_HOME (default ~/.cache)/warmgate/models/<name>-<conversion>."""
+    """Where the embedded model is, or will be: warmgate/models/<name>-<conversion> in $XDG_CACHE_HOME or ~/.cache."""
     stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
     cache = stated if stated.is_absolute() else Path("~/.cache").expanduser()
     return cache / "warmgate" / "models" / f"{NAME}-{CONVERSION}"

@@ -1,4 +1,4 @@
-"""How preparation says where it is: one callable, and two ways to show it on stderr (a bar, or lines without a terminal).
+"""How preparation says where it is: one callable, shown on stderr as a bar, or as lines where there is no terminal.
 
 Stdout is never written: it belongs to the command's result.
 """

