@@ -8,11 +8,13 @@ tool_calls, then [DONE], after at least one chunk of content. It never times any
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 GOOD_FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls"})
 DONE: Final = b"[DONE]"
+BOM: Final = b"\xef\xbb\xbf"
 
 
 class EventReader:
@@ -44,11 +46,14 @@ class EventReader:
 
     def _lines(self, piece: bytes) -> list[bytes]:
         if self._swallow_lf and piece:
-            piece = piece[1:] if piece.startswith(b"\n") else piece
+            piece = piece.removeprefix(b"\n")
             self._swallow_lf = False
         text = self._rest + piece
-        if self._start and len(text) >= 3:
-            text = text.removeprefix(b"\xef\xbb\xbf")
+        if self._start:
+            if len(text) < len(BOM) and BOM.startswith(text):  # may still become a byte order mark
+                self._rest = text
+                return []
+            text = text.removeprefix(BOM)
             self._start = False
         if text.endswith(b"\r"):  # its LF may come with the next piece: the line ends now, the LF is swallowed then
             self._swallow_lf = True
@@ -63,7 +68,8 @@ class Chunk:
 
     `text` is content, or reasoning where `reasoning` is true; `tool` marks a tool-call delta. A chunk that carries none
     of the three is role-only, empty, or a trailing usage chunk. Token counts are None where the server did not state
-    them; with `continuous_usage_stats` they are cumulative.
+    them; with `continuous_usage_stats` they are cumulative. `error` is what the server said and may quote the prompt;
+    `error_type` is its bare name of the error, safe to record.
     """
 
     text: str = ""
@@ -74,6 +80,7 @@ class Chunk:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     error: str | None = None
+    error_type: str | None = None
     done: bool = False
 
     @property
@@ -88,45 +95,60 @@ def read_chunk(data: bytes) -> Chunk:
         return Chunk(done=True)
     try:
         body = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Chunk(error="an event that is not JSON")
     if not isinstance(body, dict):
         return Chunk(error="an event that is not a JSON object")
     if body.get("error") or body.get("object") == "error":
-        return Chunk(error=_error_text(body))
-    usage = body.get("usage") or {}
+        return Chunk(error=_error_text(body), error_type=_error_type(body))
+    usage = _object(body.get("usage"))
     counted = Chunk(
         completion_tokens=_count(usage, "completion_tokens"),
         prompt_tokens=_count(usage, "prompt_tokens"),
-        cached_tokens=_count(usage.get("prompt_tokens_details") or {}, "cached_tokens"),
+        cached_tokens=_count(_object(usage.get("prompt_tokens_details")), "cached_tokens"),
     )
     choices = body.get("choices")
     if not isinstance(choices, list):
         return Chunk(error="an event without choices")
     if not choices:
         return counted
-    choice = choices[0]
-    delta = choice.get("delta") or {}
-    content = delta.get("content") or choice.get("text") or ""
-    thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+    choice = _object(choices[0])
+    delta = _object(choice.get("delta"))
+    content = _text(delta, "content") or _text(choice, "text")
+    thought = _text(delta, "reasoning_content") or _text(delta, "reasoning")
     return replace(
         counted,
         text=content or thought,
         reasoning=bool(thought) and not content,
         tool=bool(delta.get("tool_calls")),
-        finish_reason=choice.get("finish_reason"),
+        finish_reason=_text(choice, "finish_reason") or None,
     )
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _count(usage: dict[str, Any], name: str) -> int | None:
     value = usage.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _error_text(body: dict[str, Any]) -> str:
     error = body.get("error")
     message = error.get("message") if isinstance(error, dict) else error
     return " ".join(str(message or body.get("message") or "error event").split())[:200]
+
+
+def _error_type(body: dict[str, Any]) -> str | None:
+    error = body.get("error")
+    name = str((error if isinstance(error, dict) else body).get("type") or "")
+    return name if re.fullmatch(r"[A-Za-z0-9_.-]{1,60}", name) else None
 
 
 @dataclass
@@ -140,6 +162,7 @@ class Completion:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     error: str | None = None
+    error_type: str | None = None
     done: bool = False
 
     def add(self, chunk: Chunk) -> None:
@@ -152,7 +175,8 @@ class Completion:
             value = getattr(chunk, name)
             if value is not None:
                 setattr(self, name, value)
-        self.error = self.error or chunk.error
+        if self.error is None:
+            self.error, self.error_type = chunk.error, chunk.error_type
         self.done = self.done or chunk.done
 
     @property
