@@ -14,33 +14,47 @@ class Expectation(BaseModel):
 
 
 class Readiness(Expectation):
-    """What `warmgate verify` holds an endpoint to."""
+    """What `warmgate verify` holds an endpoint to. None means that nothing was asked, so nothing is judged."""
 
-    model: str | None = Field(None, description="Served model name; None accepts the name the agent expects.")
-    ttft_ms: float = Field(2000.0, gt=0, description="Target for TTFT in milliseconds, at `percentile`.")
+    model: str | None = Field(None, min_length=1, description="Served model name; None: the one the agent expects.")
+    ttft_ms: float = Field(2000.0, gt=0, allow_inf_nan=False, description="Most TTFT in milliseconds at `percentile`.")
     percentile: float = Field(0.95, gt=0, le=1, description="Quantile of TTFT that must meet the target.")
-    samples: int = Field(20, ge=1, description="Requests measured for latency.")
+    samples: int = Field(20, ge=1, le=10_000, description="Requests measured for latency.")
     memory_mib: float | None = Field(
-        None, gt=0, description="Most resident memory of the engine's process tree, in MiB."
+        None, gt=0, allow_inf_nan=False, description="Most resident memory of the engine's process tree, in MiB."
     )
-    gpu_free_mib: float = Field(0.0, ge=0, description="Least free memory of each visible GPU, in MiB.")
+    gpu_free_mib: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Least free memory of each visible GPU, in MiB; needs a GPU."
+    )
+    expect: str | None = Field(None, min_length=1, description="Text that the synthetic answer must contain.")
 
 
 class Slo(Expectation):
     """One gate of a load profile: a statistic of a metric, and the limit that it must not cross.
 
-    Latency metrics are in milliseconds; `goodput` and `error_rate` are shares (0..1) of all scheduled requests.
+    Latency metrics take a statistic and `at_most_ms`. `goodput` and `error_rate` are shares (0..1) of all scheduled
+    requests and take `at_least_share` and `at_most_share`.
     """
 
     metric: Literal["ttft", "ttft_wire", "icl", "itl", "tpot", "e2e", "stall", "goodput", "error_rate"]
-    statistic: Literal["p50", "p90", "p95", "p99", "max", "mean", "share"]
-    at_most: float | None = Field(None, ge=0)
-    at_least: float | None = Field(None, ge=0)
+    statistic: Literal["p50", "p90", "p95", "p99", "max", "mean", "share"] = "share"
+    at_most_ms: float | None = Field(None, gt=0, allow_inf_nan=False, description="Limit of a latency metric.")
+    at_least_share: float | None = Field(None, gt=0, le=1, description="Limit of goodput, e.g. 0.95 for 95 %.")
+    at_most_share: float | None = Field(None, ge=0, lt=1, description="Limit of error_rate, e.g. 0.01 for 1 %.")
 
     @model_validator(mode="after")
-    def _one_limit(self) -> Slo:
-        if (self.at_most is None) == (self.at_least is None):
-            raise ValueError(f"{self.metric} {self.statistic}: give exactly one of at_most and at_least")
-        if (self.metric in ("goodput", "error_rate")) != (self.statistic == "share"):
-            raise ValueError(f"{self.metric}: statistic `share` is for goodput and error_rate, and only for them")
+    def _limit_fits_metric(self) -> Slo:
+        fitting = {"goodput": "at_least_share", "error_rate": "at_most_share"}.get(self.metric, "at_most_ms")
+        given = [name for name in ("at_most_ms", "at_least_share", "at_most_share") if getattr(self, name) is not None]
+        if given != [fitting]:
+            raise ValueError(f"{self.metric} takes the limit {fitting}, and only it")
+        if (fitting == "at_most_ms") == (self.statistic == "share"):
+            wanted = "one of p50, p90, p95, p99, max, mean" if fitting == "at_most_ms" else "share, or none at all"
+            raise ValueError(f"{self.metric} takes as statistic {wanted}")
         return self
+
+
+class HarnessBounds(Expectation):
+    """How late the harness itself may be before its figures are its own and not the server's."""
+
+    schedule_lag_p99_ms: float = Field(50.0, gt=0, allow_inf_nan=False, description="Most schedule lag, at p99.")
