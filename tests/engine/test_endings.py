@@ -1,0 +1,81 @@
+"""How streams and processes end: bare vLLM's default beside the agent's bounds, and deaths that nobody asked for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.engine.process import LOAD_S, agent, alive, bare_vllm, streams, wait_for
+
+
+def test_bare_vllm_leaves_its_streams_hanging_at_sigterm(embedded_model: Path, tmp_path: Path):
+    """The contrast: with vLLM's defaults nothing tells four clients that their streams will never end."""
+    with bare_vllm(embedded_model, tmp_path / "vllm.log") as served:
+        wait_for(lambda: httpx.get(f"{served.url}/health", trust_env=False).status_code == 200, LOAD_S)
+        running = streams(served.url, 4, 400)
+        os.kill(served.process.pid, signal.SIGTERM)
+        time.sleep(15)  # longer than the agent's bound in the test below takes in all
+        assert [stream.completion.finish_reason for stream in running] == [None] * 4
+        assert all(stream.completion.problem() is not None for stream in running)
+        assert any(stream.ended_at is None for stream in running), "some client is still waiting"
+
+
+def test_streams_that_outlast_the_drain_bound_are_ended_and_not_left_hanging(embedded_model: Path, tmp_path: Path):
+    with agent(embedded_model, tmp_path / "agent.log", "--lame-duck", "1", "--drain-timeout", "3") as served:
+        served.wait_state("ready")
+        tree = served.tree()
+        running = streams(served.url, 4, 1900)
+        told = time.monotonic()
+        os.kill(served.process.pid, signal.SIGTERM)
+        for stream in running:
+            stream.join(30)
+        ended = [stream.ended_at - told for stream in running if stream.ended_at is not None]
+        assert len(ended) == 4
+        assert max(ended) < 1 + 3 + 2 + 4  # lame duck, bound, margin, and room for a busy machine
+        assert all(stream.completion.problem() is not None for stream in running), "a cut stream must not look whole"
+        assert served.process.wait(20) == 0
+        assert alive(tree) == []
+
+
+def test_a_killed_engine_core_is_not_ready_within_a_second_and_the_agent_exits_1(embedded_model: Path, tmp_path: Path):
+    with agent(embedded_model, tmp_path / "agent.log", "--linger", "4") as served:
+        served.wait_state("ready")
+        tree = served.tree()
+        (core,) = served.engine_processes("VLLM::Engine")
+        os.kill(core, signal.SIGKILL)
+        wait_for(lambda: served.status("/readyz") == 503, 1, every_s=0.01)
+        now = served.modelz()
+        assert now["state"] == "failed"
+        assert f"VLLM::EngineCore (pid {core}) died" in now["reason"]
+        assert served.status("/livez") == 503
+        assert served.process.wait(20) == 1
+        assert "ready -> failed" in served.output()
+        assert alive(tree) == []
+
+
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGTERM, id="SIGTERM"), pytest.param(signal.SIGINT, id="Ctrl-C")],
+)
+def test_told_to_stop_while_loading_it_ends_within_five_seconds(embedded_model: Path, tmp_path: Path, number: int):
+    with agent(embedded_model, tmp_path / "agent.log") as served:
+        wait_for(served.engine_processes, 60)
+        tree = served.tree()
+        told = time.monotonic()
+        os.kill(served.process.pid, number)
+        assert served.process.wait(10) == 0
+        assert time.monotonic() - told < 5
+        assert alive(tree) == []
+
+
+def test_a_killed_agent_takes_its_engine_along(embedded_model: Path, tmp_path: Path):
+    with agent(embedded_model, tmp_path / "agent.log") as served:
+        wait_for(served.engine_processes, 60)
+        tree = served.tree()
+        os.kill(served.process.pid, signal.SIGKILL)
+        wait_for(lambda: not alive(tree), 20)
