@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -173,7 +174,7 @@ def test_a_write_that_fails_gives_one_line_and_leaves_nothing(cache: Path, packa
 
 
 def test_too_little_space_is_said_before_anything_is_downloaded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 9 * 10**8, 10**8))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**8))
     with pytest.raises(CannotAct, match=r"needs 650 MB, 100 MB are free: free space or set XDG_CACHE_HOME$"):
         prepare()
     assert entries(cache) == []
