@@ -10,9 +10,9 @@ _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def die_with_parent() -> None:
-    """Ask for SIGTERM at the parent's death; for `preexec_fn`.
+def die_with_parent(number: int = signal.SIGTERM) -> None:
+    """Ask for a signal at the parent's death; for `preexec_fn`.
 
     The kernel counts the death of the *thread* that started the child, so start children from a thread that stays.
     """
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, number)

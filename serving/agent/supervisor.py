@@ -16,13 +16,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from serving.agent.procfs import Process, descendants, title
+from serving.child import die_with_parent
 from serving.errors import CannotAct
 
 ENGINE_PROCESS: Final = "VLLM::"
-_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _LONGEST: Final = 8192
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,7 +62,7 @@ class Supervisor:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=partial(die_with_parent, signal.SIGKILL),
             )
         except OSError as error:
             raise CannotAct(
@@ -176,8 +177,3 @@ class Supervisor:
 def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _die_with_parent() -> None:
-    """In the child: SIGKILL when the agent dies, so that a killed agent leaves no engine behind."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
