@@ -57,4 +57,4 @@ class Slo(Expectation):
 class HarnessBounds(Expectation):
     """How late the harness itself may be before its figures are its own and not the server's."""
 
-    schedule_lag_p99_ms: float = Field(50.0, gt=0, allow_inf_nan=False, description="Most schedule lag, at p99.")
+    schedule_lag_p99_ms: float = Field(default=50.0, gt=0, allow_inf_nan=False, description="Most schedule lag.")

@@ -1,0 +1,63 @@
+"""Writes the ledger: each record is on its way to the disk before the next one, so a crash loses none that ended.
+
+The format is `serving.facts.traffic`'s. Nothing else writes into a ledger.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from serving.errors import CannotAct, CannotObserve
+from serving.facts.traffic import RequestSeen, RunEnd, RunPlan, Traffic, line_of, read_ledger
+
+
+class Ledger:
+    """An open ledger. Raises CannotAct with one line when the disk refuses, keeping what was written before."""
+
+    def __init__(self, path: Path, plan: RunPlan) -> None:
+        self._path = path
+        self.records = 0
+        try:
+            self._file = path.open("x", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise CannotAct(f"cannot write {path}: {error.strerror}: give another --out") from error
+        self._write(line_of(plan))
+
+    def add(self, request: RequestSeen) -> None:
+        """Write the record of one request."""
+        self._write(line_of(request))
+        self.records += 1
+
+    def finish(self, end: RunEnd) -> None:
+        """Write the last line, without which a ledger is not whole."""
+        self._write(line_of(end))
+
+    def _write(self, line: str) -> None:
+        try:
+            self._file.write(line + "\n")
+        except OSError as error:
+            raise CannotAct(
+                f"cannot write {self._path}: {error.strerror}: make room; {self.records} requests are kept"
+            ) from error
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self._file.close()
+        except OSError as failed:
+            if error is None:
+                raise CannotAct(f"cannot write {self._path}: {failed.strerror}: make room") from failed
+
+
+def open_ledger(path: Path) -> Traffic:
+    """Read a ledger back. Raises CannotObserve with one line when it is not there, foreign, or cut short."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return read_ledger(lines, str(path))
+    except OSError as error:
+        raise CannotObserve(f"{path}: {error.strerror}: give the ledger.jsonl of a load test") from error
+    except UnicodeDecodeError as error:
+        raise CannotObserve(f"{path}: not UTF-8: give the ledger.jsonl of a load test") from error
