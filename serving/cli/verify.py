@@ -10,9 +10,9 @@ import os
 import sys
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
 import click
+import httpx
 from pydantic import ValidationError
 
 from serving.cli.wait import Ticker, verify_until
@@ -27,18 +27,22 @@ DEFAULT: Final = Readiness.model_construct()
 
 
 def _url(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """An http(s) URL without credentials, query, trailing slash or the `/v1` that clients write behind it."""
+    """An http(s) URL without credentials, query, trailing slash or the `/v1` that clients write behind it.
+
+    A refusal never repeats the value: it may hold a password.
+    """
     if value is None:
         return None
     try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not a URL with a port from 1 to 65535", context, parameter) from None
-    if parts.username is not None or parts.password is not None:
+        url = httpx.URL(value)
+    except httpx.InvalidURL as error:
+        raise click.BadParameter(f"not a URL ({error})", context, parameter) from None
+    if url.userinfo:
         raise click.BadParameter("it must not hold credentials; use --api-key-env", context, parameter)
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or parts.query or parts.fragment:
-        raise click.BadParameter(f"{value!r} is not like http://HOST:PORT or https://HOST/PATH", context, parameter)
+    if url.scheme not in ("http", "https") or not url.host or " " in value or url.query or url.fragment:
+        raise click.BadParameter("not like http://HOST:PORT or https://HOST/PATH", context, parameter)
+    if url.port is not None and not 0 < url.port < 65536:
+        raise click.BadParameter(f"port {url.port} is not from 1 to 65535", context, parameter)
     return value.rstrip("/").removesuffix("/v1").rstrip("/")
 
 

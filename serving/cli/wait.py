@@ -12,10 +12,12 @@ from serving.facts.readiness import AgentFacts
 from serving.facts.seen import Unseen
 from serving.judge.readiness import judge_readiness
 from serving.observe.endpoint import Target, observe_agent, observe_readiness
+from serving.report.text import one_line
 from serving.verdict import Report, Verdict
 
 POLL_S: Final = 0.5
 REPEAT_S: Final = 10.0
+LINE_WIDTH: Final = 100
 
 
 class Ticker:
@@ -29,15 +31,15 @@ class Ticker:
         self._last_at = 0.0
         self._drawn = False
 
-    def tell(self, status: str) -> None:
-        """Show what is happening now."""
+    def tell(self, status: str, detail: str = "") -> None:
+        """Show what is happening now; a change of `detail` alone is worth no line of its own."""
         now = time.monotonic()
         if self._live:
-            line = f"[{now - self._start:4.0f} s] {status}"
-            self._stream.write(f"\r\x1b[2K{line[:110]}")
+            line = f"[{now - self._start:4.0f} s] {status}{detail}"
+            self._stream.write(f"\r\x1b[2K{one_line(line)[:LINE_WIDTH]}")
             self._drawn = True
         elif status != self._last or now - self._last_at >= REPEAT_S:
-            self._stream.write(f"[{now - self._start:4.0f} s] {status}\n")
+            self._stream.write(one_line(f"[{now - self._start:4.0f} s] {status}{detail}") + "\n")
             self._last, self._last_at = status, now
         self._stream.flush()
 
@@ -61,7 +63,7 @@ async def verify_until(
         last = time.monotonic() >= deadline
         if not last:
             agent = await observe_agent(target, bound_s=min(5.0, max(0.1, deadline - time.monotonic())))
-            ticker.tell(_status(agent))
+            ticker.tell(*_status(agent))
             last = not isinstance(agent.modelz, Unseen) and agent.modelz.value.state is State.FAILED
             if not last and not _ready(agent):
                 await asyncio.sleep(min(POLL_S, max(0.0, deadline - time.monotonic())))
@@ -85,12 +87,12 @@ def _ready(agent: AgentFacts) -> bool:
     return not isinstance(agent.modelz, Unseen) and agent.modelz.value.ready
 
 
-def _status(agent: AgentFacts) -> str:
+def _status(agent: AgentFacts) -> tuple[str, str]:
     if isinstance(agent.modelz, Unseen):
-        return f"waiting for the agent: {agent.modelz.why}"
+        return f"waiting for the agent: {agent.modelz.why}", ""
     model = agent.modelz.value
     spent = model.phases.get(model.state)
-    return f"{model.state}{'' if spent is None else f' for {spent:.0f} s'}: {model.reason}"
+    return f"{model.state}: {model.reason}", "" if spent is None else f" ({spent:.0f} s in this state)"
 
 
 def _open(report: Report) -> list[str]:

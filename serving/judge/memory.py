@@ -57,7 +57,7 @@ def judge_host_memory(modelz: Fact[Modelz], expectations: Readiness) -> Finding:
 def judge_gpu_memory(modelz: Fact[Modelz], expectations: Readiness) -> Finding:
     """WG106. Not applicable where no GPU is and none was asked for; UNKNOWN where nobody could read it."""
     wanted = expectations.gpu_free_mib
-    expected = "held by the engine" + ("" if wanted is None else f", ≥ {wanted:,.0f} MiB free")
+    expected = "held by the engine" if wanted is None else f"≥ {wanted:,.0f} MiB free each"
     base = Finding(codes.GPU_MEMORY, Verdict.PASS, "GPU memory", "", expected, "", source=modelz.source)
     if isinstance(modelz, Unseen):
         return could_not_look(base, modelz, START_AGENT)

@@ -11,10 +11,12 @@ def duration(seconds: float) -> str:
     """Seconds in words.
 
     >>> duration(0.123), duration(34.2), duration(725)
-    ('0.12 s', '34 s', '12 min 5 s')
+    ('123 ms', '34 s', '12 min 5 s')
     """
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
-        return f"{seconds:.2f} s"
+        return f"{seconds:.1f} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"

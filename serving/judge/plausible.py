@@ -30,7 +30,7 @@ def implausible(text: str) -> str | None:
     good = sum(1 for char in text if (char.isprintable() or char.isspace()) and char != "\ufffd")
     if good < PRINTABLE_SHARE * len(text):
         return f"{1 - good / len(text):.0%} of its characters are not printable"
-    longest = max(STUCK.finditer(text), key=lambda run: len(run.group()), default=None)
-    if longest is not None and len(longest.group()) >= REPEATED_SHARE * len(text):
-        return f"one piece over and over: {longest.group(1)!r}"
+    runs = list(STUCK.finditer(text))
+    if sum(len(run.group()) for run in runs) >= REPEATED_SHARE * len(text):
+        return f"one piece over and over: {runs[0].group(1)!r}"
     return None

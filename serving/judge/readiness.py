@@ -98,7 +98,7 @@ def judge_model(agent: AgentFacts, expectations: Readiness) -> Finding:
         return could_not_look(base, modelz, START_AGENT)
     model = modelz.value
     name = expectations.model or model.identity.expected_name
-    base = replace(base, expected=f"ready and warm as {name}")
+    base = replace(base, expected=f"warm, serves {name}")
     served = ", ".join(model.identity.served_names) or "no name"
     fail = replace(base, verdict=Verdict.FAIL, observed=f"{model.state}, serves {served}")
     if model.state is not State.READY or not model.ready:

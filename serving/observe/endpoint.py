@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -32,6 +31,17 @@ GIVE_UP_AFTER: Final = 3
 _MODELZ: Final = TypeAdapter(Modelz)
 
 
+class Tell(Protocol):
+    """Hears what is being done, in a few words, and how far it is."""
+
+    def __call__(self, status: str, detail: str = "", /) -> None:
+        """Take the next piece of news."""
+
+
+def _silence(status: str, detail: str = "", /) -> None:
+    """Who asks for no progress hears none."""
+
+
 @dataclass(frozen=True)
 class Target:
     """Where to look: URLs without a trailing slash or `/v1`. The key goes to the base URL only, and is never shown."""
@@ -44,7 +54,7 @@ class Target:
 
 
 async def observe_readiness(
-    target: Target, *, model: str | None, samples: int, timeout_s: float, tell: Callable[[str], None] = lambda _: None
+    target: Target, *, model: str | None, samples: int, timeout_s: float, tell: Tell = _silence
 ) -> ReadinessFacts:
     """Everything that a verification needs, within about `timeout_s` seconds. `tell` hears what is being done.
 
@@ -135,7 +145,7 @@ async def _hosts(client: httpx.AsyncClient, target: Target, bound_s: float) -> F
 
 
 async def _latency(
-    asker: Asker, samples: int, deadline: float, patience_s: float, tell: Callable[[str], None]
+    asker: Asker, samples: int, deadline: float, patience_s: float, tell: Tell
 ) -> tuple[Fact[Trial], ...]:
     """Up to `samples` short generations one after the other, each with its own first words: no prompt is a cached one.
 
@@ -143,7 +153,7 @@ async def _latency(
     """
     taken: list[Fact[Trial]] = []
     while len(taken) < samples and (left_s := deadline - time.monotonic()) > 0:
-        tell(f"measuring latency, {len(taken) + 1} of {samples}")
+        tell("measuring latency", f", {len(taken) + 1} of {samples}")
         prompt = f"Sample {len(taken) + 1} of {samples}. Count to five."
         bound_s = min(left_s, patience_s)
         taken.append(await asker.ask(prompt, max_tokens=SAMPLE_TOKENS, bound_s=bound_s, cut_off=left_s < patience_s))

@@ -127,7 +127,7 @@ def reason(error: httpx.HTTPError, url: str) -> str:
         case httpx.RemoteProtocolError():
             return f"{where} broke off or does not speak http (is it an https port?)"
         case httpx.NetworkError():
-            return f"the connection to {where} broke"
+            return f"the connection to {where} broke (is it restarting, or an https port?)"
         case _:
             return f"{type(error).__name__} from {where}"
 

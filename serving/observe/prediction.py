@@ -73,7 +73,7 @@ class Asker:
         except httpx.HTTPError as error:
             if answer.status is None:
                 return unseen(reason(error, url), url)
-            answer.broke = reason(error, url)
+            answer.broke = "the stream broke off"
         return Seen(answer.trial(), url, time.time())
 
     def _headers(self) -> dict[str, str]:

@@ -27,8 +27,9 @@ def report_document(report: Report) -> dict[str, Any]:
 
 
 def render_json(report: Report) -> str:
-    """The document as text, with a newline at its end."""
-    return json.dumps(report_document(report), indent=2, ensure_ascii=False) + "\n"
+    """The document as text that any UTF-8 stream takes, with a newline at its end."""
+    text = json.dumps(report_document(report), indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "replace").decode()  # half a character, cut by a token limit, is no UTF-8
 
 
 def _finding(finding: Finding) -> dict[str, str]:

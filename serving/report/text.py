@@ -29,12 +29,13 @@ SUBJECT_WIDTH: Final = 24
 def render_text(report: Report, *, color: bool = False, width: int = WIDTH) -> str:
     """The whole report, ending in one line with the verdict. `color` adds SGR sequences and changes nothing else."""
     codes = max((len(finding.code.id) for finding in report.findings), default=4)
-    subjects = [len(_clean(finding.subject)) for finding in report.findings]
+    subjects = [len(one_line(finding.subject)) for finding in report.findings]
     subject = min(max(subjects, default=0) + 2, SUBJECT_WIDTH)
     indent = 2 + WORD_WIDTH + 2 + codes + 2
     left = width - indent - subject
-    columns = (subject, left * 11 // 20, left - left * 11 // 20)
-    lines = [_clean(report.title), ""]
+    observed = min(max((len(one_line(each.observed)) + 2 for each in report.findings), default=0), left * 3 // 5)
+    columns = (subject, observed, left - observed)
+    lines = [one_line(report.title), ""]
     for finding in report.findings:
         lines += _row(finding, indent, columns, color)
         lines += _notes(finding, indent, width, color)
@@ -46,12 +47,17 @@ def color_wanted(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
+def one_line(text: str) -> str:
+    """Text from anywhere as it may be shown: on one line, and without control characters."""
+    return "".join(char if char.isprintable() else " " if char.isspace() else "�" for char in text)
+
+
 def _row(finding: Finding, indent: int, columns: tuple[int, int, int], color: bool) -> list[str]:
     mark, word = LABELS[finding.verdict]
     head = f"  {_paint(f'{mark} {word}'.ljust(WORD_WIDTH), COLORS[finding.verdict], color)}  {finding.code.id}"
     head += " " * (indent - 2 - WORD_WIDTH - 2 - len(finding.code.id))
     cells = [
-        textwrap.wrap(_clean(text), column - 2) or [""]
+        textwrap.wrap(one_line(text), column - 2) or [""]
         for text, column in zip((finding.subject, finding.observed, finding.expected), columns, strict=True)
     ]
     lines = []
@@ -71,7 +77,7 @@ def _notes(finding: Finding, indent: int, width: int, color: bool) -> list[str]:
 
 def _wrapped(text: str, indent: int, width: int) -> list[str]:
     space = " " * indent
-    return textwrap.wrap(_clean(text), width, initial_indent=space, subsequent_indent=space, break_on_hyphens=False)
+    return textwrap.wrap(one_line(text), width, initial_indent=space, subsequent_indent=space, break_on_hyphens=False)
 
 
 def _verdict(report: Report, color: bool) -> str:
@@ -83,7 +89,3 @@ def _verdict(report: Report, color: bool) -> str:
 
 def _paint(text: str, sgr: str, color: bool) -> str:
     return f"\x1b[{sgr}m{text}\x1b[0m" if color else text
-
-
-def _clean(text: str) -> str:
-    return "".join(char if char.isprintable() else " " if char.isspace() else "�" for char in text)
