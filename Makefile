@@ -1,5 +1,5 @@
-# One entry for everything. PY may name another interpreter; VENV another environment.
-PY ?= python3
+# One entry for everything. PY may name another Python 3.11; VENV another environment.
+PY ?= $(shell command -v python3.11 || echo python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
@@ -8,6 +8,13 @@ BIN := $(VENV)/bin
 help: ## show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+setup: $(VENV)/.ready ## create .venv and install the lock (nothing to do: no cost)
+
+$(VENV)/.ready: $(wildcard requirements/*.txt requirements/*.py requirements/README.md) pyproject.toml
+	@rm -f $@
+	$(PY) requirements/install.py $(VENV)
+	@touch $@
+
 check: $(VENV)/.ready ## format, lint, types, import rules, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -15,5 +22,18 @@ check: $(VENV)/.ready ## format, lint, types, import rules, generated docs
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m serving.codes | diff -u docs/codes.md -
 	$(BIN)/python -m serving.facts.model | diff -u docs/modelz.schema.json -
+	$(BIN)/hadolint Dockerfile
 
-.PHONY: help check
+test: $(VENV)/.ready ## the whole test suite, with real vLLM and real Envoy
+	$(BIN)/pytest
+
+lock: ## write requirements/lock.txt anew (5 minutes, 6 GB for a while)
+	requirements/relock.sh
+
+clean: ## remove .venv, caches and reports; the prepared model stays
+	@test ! -e $(VENV)/pyvenv.cfg || rm -rf $(VENV)
+	rm -rf build dist reports .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+	@echo "kept: the model in $${XDG_CACHE_HOME:-$$HOME/.cache}/warmgate (270 MB, remove it by hand)"
+
+.PHONY: help setup check test lock clean

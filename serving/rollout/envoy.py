@@ -229,7 +229,7 @@ def bootstrap(gateway: Gateway) -> dict[str, Any]:
 # connection that could not be made, one that broke before the request was sent, and a replica's own 503 in place of a
 # response (vLLM's full queue). A POST that was sent and got no answer is not repeated: it may be running.
 _RETRY: Final[dict[str, Any]] = {
-    "retry_on": "connect-failure,reset-before-request,retriable-status-codes",
+    "retry_on": "reset-before-request,retriable-status-codes",
     "retriable_status_codes": [503],
     "num_retries": 2,
     "retry_host_predicate": [

@@ -1,0 +1,57 @@
+# The serving image: vLLM's own OpenAI image with the readiness agent as its entrypoint.
+#
+#   docker build -t warmgate .
+#   docker run --gpus all --ipc=host --read-only --tmpfs /tmp -v warmgate-cache:/cache -p 8080:8080 -p 8081:8081 \
+#     warmgate --model Qwen/Qwen3-0.6B --served-model-name qwen --port 8080
+#
+# Arguments are vLLM's. The agent's own options are the variables WARMGATE_* (`warmgate serve --help` lists them).
+# Runs as any user id, with a read-only root: only /cache and /tmp are written. Keep /cache across restarts, and neither
+# the weights nor the compiled kernels have to be made again.
+
+FROM python:3.12-slim-bookworm AS wheel
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY serving serving
+COPY loadtest loadtest
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM vllm/vllm-openai:v0.32.0
+
+LABEL org.opencontainers.image.title="warmgate" \
+      org.opencontainers.image.description="vLLM under a readiness agent that reports the model's real state" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="docker.io/vllm/vllm-openai:v0.32.0"
+
+# The engine's environment already holds everything of the agent extra. --no-deps keeps it exactly as it was released, and
+# the import shows that nothing is missing.
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
+    uv pip install --system --no-cache --no-deps /wheels/*.whl nvidia-ml-py==13.615.71 \
+    && python3 -c "import pynvml, serving.agent.app, serving.cli.serve" \
+    && useradd --uid 10001 --gid 0 --no-create-home --home-dir /cache/home warmgate \
+    && install -d -o 10001 -g 0 -m 0775 /cache
+
+# USER is named too: torch asks who it is, and an arbitrary user id has no entry in /etc/passwd.
+ENV USER=warmgate \
+    HOME=/cache/home \
+    XDG_CACHE_HOME=/cache/xdg \
+    XDG_CONFIG_HOME=/cache/config \
+    HF_HOME=/cache/huggingface \
+    VLLM_CACHE_ROOT=/cache/vllm \
+    TORCHINDUCTOR_CACHE_DIR=/cache/torchinductor \
+    TRITON_CACHE_DIR=/cache/triton \
+    NUMBA_CACHE_DIR=/cache/numba \
+    CUDA_CACHE_PATH=/cache/cuda \
+    FLASHINFER_WORKSPACE_BASE=/cache \
+    PYTHONDONTWRITEBYTECODE=1 \
+    VLLM_NO_USAGE_STATS=1
+
+VOLUME ["/cache"]
+USER 10001
+EXPOSE 8080 8081
+STOPSIGNAL SIGTERM
+
+# For `docker run` alone; Kubernetes ignores it and probes /startupz, /readyz and /livez.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30m --retries=2 \
+    CMD ["python3", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('WARMGATE_ADMIN_PORT', 8081)}/readyz\", timeout=2)"]
+
+ENTRYPOINT ["warmgate", "serve", "--"]
