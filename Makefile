@@ -22,10 +22,17 @@ check: $(VENV)/.ready ## format, lint, types, import rules, generated docs
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m serving.codes | diff -u docs/codes.md -
 	$(BIN)/python -m serving.facts.model | diff -u docs/modelz.schema.json -
+	$(BIN)/python -m serving.report.json | diff -u docs/report.schema.json -
 	$(BIN)/hadolint Dockerfile
 
 test: $(VENV)/.ready ## the whole test suite, with real vLLM and real Envoy
 	$(BIN)/pytest
+
+demo: $(VENV)/.ready ## serve, verify and load-test the embedded model; KEEP=1 leaves it up
+	$(BIN)/warmgate demo $(if $(KEEP),--keep)
+
+bench-agent: $(VENV)/.ready ## what the agent costs and how quickly it answers, beside bare vLLM (6 minutes)
+	$(BIN)/python -m tests.bench.agent
 
 lock: ## write requirements/lock.txt anew (5 minutes, 6 GB for a while)
 	requirements/relock.sh
@@ -36,4 +43,4 @@ clean: ## remove .venv, caches and reports; the prepared model stays
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 	@echo "kept: the model in $${XDG_CACHE_HOME:-$$HOME/.cache}/warmgate (270 MB, remove it by hand)"
 
-.PHONY: help setup check test lock clean
+.PHONY: help setup check test demo bench-agent lock clean

@@ -32,6 +32,7 @@ from serving.report.text import color_wanted, render_text
 from serving.verdict import EXIT_CODES, Verdict, worst
 
 VERIFY_S: Final = 120.0
+EMBEDDED_MIB: Final = 6144.0  # three processes of 3.5 GiB together with a KV cache of 1 GiB, and room
 VERDICTS: Final = {0: Verdict.PASS, 1: Verdict.FAIL}  # of the harness's exit codes; any other is UNKNOWN
 LATEST: Final = Path("reports/latest")
 
@@ -66,7 +67,8 @@ def command(model: str, port: int, profile: str, wait_s: float, ttft_ms: float, 
         work = Path(tempfile.mkdtemp(prefix="warmgate-demo-"))
         stack = Stack(path, ports, work)
         try:
-            verdict = _prove(stack, profile, wait_s, ttft_ms)
+            memory_mib = EMBEDDED_MIB if model == "embedded" else None
+            verdict = _prove(stack, profile, wait_s, ttft_ms, memory_mib)
             click.echo(f"verdict: {'invalid' if verdict is Verdict.UNKNOWN else verdict}")
             if keep:
                 _keep(stack)
@@ -84,13 +86,13 @@ def command(model: str, port: int, profile: str, wait_s: float, ttft_ms: float, 
     return EXIT_CODES[verdict]
 
 
-def _prove(stack: Stack, profile: str, wait_s: float, ttft_ms: float) -> Verdict:
+def _prove(stack: Stack, profile: str, wait_s: float, ttft_ms: float, memory_mib: float | None) -> Verdict:
     stack.start()
     _say(f"starting vLLM under its agent ({stack.admin}) behind Envoy ({stack.url})")
     target = Target(stack.admin, stack.url, stack.gateway_admin)
     ticker = Ticker(sys.stderr)
     try:
-        expectations = Readiness(model=NAME, ttft_ms=ttft_ms)
+        expectations = Readiness(model=NAME, ttft_ms=ttft_ms, memory_mib=memory_mib)
         report = asyncio.run(verify_until(target, expectations, VERIFY_S, wait_s, ticker))
     finally:
         ticker.close()
