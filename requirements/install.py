@@ -88,8 +88,8 @@ def install_torch(python: Path) -> None:
 def check_result(python: Path) -> None:
     """Transformers must import, and pip may complain only about what README.md explains."""
     say("checking the result")
-    probe = [python, "-c", "from transformers import LlamaConfig"]
-    done = subprocess.run(probe, capture_output=True, text=True, check=False)
+    probe = "from transformers import LlamaConfig"
+    done = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise Stop(f"transformers does not import ({last}): remove {python.parent.parent} and run `make setup` again")
