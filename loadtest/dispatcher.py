@@ -82,8 +82,7 @@ class Dispatcher:
             if duration_s is not None:
                 self._wait_until(duration_s)
             else:
-                while not self._stop.is_set() and not all(loop.dead for loop in loops):
-                    gevent.wait([self._stop, *loops], timeout=1.0, count=1)
+                gevent.wait([self._stop, gevent.spawn(gevent.joinall, loops)], count=1)
             self._drain()
             gevent.killall(loops)
 

@@ -19,10 +19,14 @@ class Ledger:
         self._path = path
         self.records = 0
         try:
-            self._file = path.open("x", encoding="utf-8", buffering=1)
+            self._file = path.open("xb", buffering=0)  # nothing waits in a buffer that a crash would empty
         except OSError as error:
             raise CannotAct(f"cannot write {path}: {error.strerror}: give another --out") from error
-        self._write(line_of(plan))
+        try:
+            self._write(line_of(plan))
+        except CannotAct:
+            self._file.close()
+            raise
 
     def add(self, request: RequestSeen) -> None:
         """Write the record of one request."""
@@ -34,8 +38,10 @@ class Ledger:
         self._write(line_of(end))
 
     def _write(self, line: str) -> None:
+        rest = f"{line}\n".encode()
         try:
-            self._file.write(line + "\n")
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise CannotAct(
                 f"cannot write {self._path}: {error.strerror}: make room; {self.records} requests are kept"
@@ -45,11 +51,7 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        try:
-            self._file.close()
-        except OSError as failed:
-            if error is None:
-                raise CannotAct(f"cannot write {self._path}: {failed.strerror}: make room") from failed
+        self._file.close()
 
 
 def open_ledger(path: Path) -> Traffic:
