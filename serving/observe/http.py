@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import json
 import socket
 import ssl
@@ -58,10 +59,16 @@ def member(value: Any, name: str) -> Any:
 def open_client(ca_cert: Path | None = None) -> httpx.AsyncClient:
     """A client for one verification; close it. `ca_cert` replaces the system's trust store."""
     try:
-        context = ssl.create_default_context(cafile=str(ca_cert) if ca_cert else None)
+        context = _context(ca_cert)
     except (OSError, ssl.SSLError) as error:
         raise Refused(f"--ca-cert {ca_cert}: not a readable PEM file ({error}); name the CA's certificate") from error
     return httpx.AsyncClient(verify=context, trust_env=False, follow_redirects=False, timeout=None)
+
+
+@functools.cache
+def _context(ca_cert: Path | None) -> ssl.SSLContext:
+    """Reading a trust store costs more than a request: a wait that polls twice a second reads it once."""
+    return ssl.create_default_context(cafile=str(ca_cert) if ca_cert else None)
 
 
 async def get(

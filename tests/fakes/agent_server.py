@@ -40,6 +40,7 @@ class Script:
     ending: Ending = "good"
     completion_status: int = 200
     first_token_s: float = 0.0
+    token_s: float = 0.0
     chat_template: bool = True
     api_key: str | None = None
     clusters: dict[str, Any] | None = None
@@ -150,9 +151,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
+        if chat:
+            self._event({"delta": {"role": "assistant", "content": ""}})
         self.closing.wait(script.first_token_s)
         tokens = script.tokens[:most]
-        for token in tokens:
+        for number, token in enumerate(tokens):
+            if number:
+                self.closing.wait(script.token_s)
             self._event({"delta": {"content": token}} if chat else {"text": token})
         if script.ending == "cut":
             self.connection.shutdown(socket.SHUT_RDWR)

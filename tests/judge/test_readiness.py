@@ -172,6 +172,13 @@ def test_a_ready_model_needs_a_ready_probe_for_probes_see_nothing_else(readyz: F
     assert found.verdict is verdict
 
 
+def test_a_ready_state_without_readiness_fails_whatever_the_probe_says():
+    torn = AgentFacts(seen(modelz(ready=False)), seen(Probe(200, "ready")))
+    found = finding(codes.MODEL_WARM, facts(agent=torn))
+    assert found.verdict is FAIL
+    assert "`ready` is false" in found.why
+
+
 def test_a_probe_that_lets_traffic_to_a_model_that_is_not_ready_is_named():
     stalled = AgentFacts(seen(modelz(state=State.STALLED)), seen(Probe(200, "ready")))
     assert "/readyz answers 200" in finding(codes.MODEL_WARM, facts(agent=stalled)).why

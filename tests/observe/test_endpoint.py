@@ -100,11 +100,11 @@ def test_nothing_but_looking_happens(server: AgentServer):
     }
 
 
-def test_ttft_is_the_wait_for_the_first_token_and_not_for_the_headers():
-    with agent_server(Script(first_token_s=0.2)) as server:
+def test_ttft_is_the_wait_for_the_first_token_and_not_for_headers_role_or_last_token():
+    with agent_server(Script(first_token_s=0.3, token_s=0.3, tokens=("a", "b"))) as server:
         sample = value(observe(server, samples=1).latency[0])
-    assert 190 <= sample.ttft_ms < 2000
-    assert sample.ttft_ms <= sample.elapsed_ms
+    assert 290 <= sample.ttft_ms < sample.elapsed_ms - 290
+    assert sample.elapsed_ms >= 600
 
 
 def test_the_key_goes_to_the_base_url_and_nowhere_else():
@@ -282,9 +282,9 @@ def test_with_a_dead_agent_the_model_that_the_gateway_lists_is_asked(server: Age
 def test_whatever_hangs_the_bound_holds_and_the_rest_is_still_seen(path: str):
     with agent_server(Script(hang=frozenset({path}))) as server:
         start = time.monotonic()
-        facts = observe(server, timeout_s=2.0, model="smollm2")
+        facts = observe(server, timeout_s=6.0, model="smollm2")
         took = time.monotonic() - start
-    assert took < 4
+    assert took < 12
     seen = [facts.agent.modelz, facts.agent.readyz, facts.listing]
     unseen = [fact for fact in seen if isinstance(fact, Unseen)]
     assert len(unseen) == (0 if path == "/v1/chat/completions" else 1)

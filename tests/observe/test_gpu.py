@@ -211,6 +211,14 @@ def test_a_driver_that_comes_late_is_seen_by_the_same_session(fake_nvml: FakeNvm
     assert [gpu["uuid"] for gpu in after["value"]] == ["GPU-0"]
 
 
+def test_a_driver_that_was_loaded_anew_is_read_again_by_a_new_session_of_its_own(fake_nvml: FakeNvml):
+    fake_nvml.show("driver boot=1", H100)
+    first, stale, fresh = fake_nvml.run(READ_AGAIN, f"driver boot=2\n{H100}\n", f"driver boot=2\n{H100}\n")
+    assert [gpu["uuid"] for gpu in first["value"]] == ["GPU-0"]
+    assert "why" in stale
+    assert fresh["value"] == first["value"]
+
+
 def test_a_gpu_that_turns_to_mig_between_two_readings_is_not_read_as_a_whole_any_more(fake_nvml: FakeNvml):
     fake_nvml.show(H100)
     parent = H100.replace(" name=", " mig=1 slots=7 name=")

@@ -3,6 +3,7 @@
  * The world is the text file named by FAKE_NVML, read again at every call, so that a test can change it at run time:
  *
  *   init error=9                                  what nvmlInit answers (0 when the line is missing)
+ *   driver boot=2                                 a driver loaded anew: sessions of another boot are UNINITIALIZED
  *   old                                           a driver without version 2 of the memory info
  *   gpu uuid=GPU-1 total=.. used=.. free=.. reserved=.. [error=4] [handle_error=15] [mig=1] [slots=7] name=NVIDIA H100
  *   mig gpu=0 slot=2 uuid=MIG-1 total=.. used=.. free=.. reserved=.. [error=4] [handle_error=4] name=... MIG 1g.10gb
@@ -24,6 +25,7 @@ enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, 
 enum { LINE = 512, MIG_HANDLES = 1000, MEMORY_V2 = 0x02000028 };
 
 static int sessions;
+static u64 session_boot;
 
 /* The line number `wanted` (from 0) that starts with `kind`; 1 when there is one. */
 static int line_of(const char *kind, int wanted, char *line) {
@@ -59,18 +61,25 @@ static nvmlReturn_t text(const char *line, const char *key, int to_end, char *ou
 /* A handle is 1 + the number of its line; slices count from MIG_HANDLES. */
 static nvmlDevice_t handle(size_t number) { return (nvmlDevice_t)(1 + number); }
 
+static u64 boot(void) {
+    char line[LINE];
+    return line_of("driver", 0, line) ? number(line, "boot") : 0;
+}
+
+static int in_session(void) { return sessions && session_boot == boot(); }
+
 static nvmlReturn_t device(nvmlDevice_t wanted, char *line) {
-    size_t number = (size_t)wanted - 1;
-    if (!sessions) return UNINITIALIZED;
-    int slice = number >= MIG_HANDLES;
-    return line_of(slice ? "mig" : "gpu", (int)(slice ? number - MIG_HANDLES : number), line) ? SUCCESS : INVALID_ARGUMENT;
+    size_t index = (size_t)wanted - 1;
+    if (!in_session()) return UNINITIALIZED;
+    int slice = index >= MIG_HANDLES;
+    return line_of(slice ? "mig" : "gpu", (int)(slice ? index - MIG_HANDLES : index), line) ? SUCCESS : INVALID_ARGUMENT;
 }
 
 nvmlReturn_t nvmlInitWithFlags(unsigned flags) {
     char line[LINE];
     (void)flags;
     nvmlReturn_t code = line_of("init", 0, line) ? (nvmlReturn_t)number(line, "error") : SUCCESS;
-    if (code == SUCCESS) sessions++;
+    if (code == SUCCESS && !sessions++) session_boot = boot();
     return code;
 }
 
@@ -90,7 +99,7 @@ nvmlReturn_t nvmlSystemGetDriverVersion(char *out, unsigned size) {
 nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *count) {
     char line[LINE];
     for (*count = 0; line_of("gpu", (int)*count, line); ++*count) {}
-    return sessions ? SUCCESS : UNINITIALIZED;
+    return in_session() ? SUCCESS : UNINITIALIZED;
 }
 
 nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *out) {
@@ -157,7 +166,7 @@ nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t parent, unsigned s
         *out = handle((size_t)(MIG_HANDLES + each));
         return (nvmlReturn_t)number(line, "handle_error");
     }
-    return sessions ? NOT_FOUND : UNINITIALIZED;
+    return in_session() ? NOT_FOUND : UNINITIALIZED;
 }
 
 const char *nvmlErrorString(nvmlReturn_t code) {
