@@ -48,15 +48,12 @@ class Nvml:
                 pynvml.nvmlInit()
                 self._nvml = pynvml
             return Seen(tuple(_devices(pynvml)), SOURCE, time.time())
-        except _CannotRead as error:
+        except (_CannotRead, pynvml.NVMLError) as error:
             self.close()
-            return _unseen(str(error))
-        except pynvml.NVMLError as error:
-            self.close()
+            if isinstance(error, _CannotRead):
+                return _unseen(str(error))
             if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
-                return self._no_way(
-                    "libnvidia-ml.so.1 is not in this container: give it the driver capability `utility`"
-                )
+                return self._no_way("libnvidia-ml.so.1 is missing: give this container the driver capability `utility`")
             return _unseen(_explain(pynvml, error))
 
     def close(self) -> None:
