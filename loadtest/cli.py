@@ -24,7 +24,7 @@ from loadtest.target import target_of
 from serving.errors import Refused, WarmgateError
 from serving.report.text import color_wanted
 
-INTERRUPTED: Final = 130
+INTERRUPTED: Final = {"Ctrl-C": 130, "SIGTERM": 143}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -111,7 +111,7 @@ def command(
     directory = new_directory(out)
     say = sys.stderr.write
     say(f"load test of {served} at {run.target.base_url}, profile {run.name}, report in {directory}\n")
-    for number, name in ((signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")):
+    for number, name in zip((signal.SIGINT, signal.SIGTERM), INTERRUPTED, strict=True):
         gevent.signal_handler(number, run.stop, name)
     with Progress(run, sys.stderr):
         traffic = run.perform(directory / "ledger.jsonl")
@@ -120,7 +120,7 @@ def command(
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     else:
         sys.stdout.write(verdict_text(document, report, directory, color=color_wanted(sys.stdout, os.environ)))
-    return INTERRUPTED if run.interrupted else int(document["exit_code"])
+    return INTERRUPTED[run.interrupted] if run.interrupted else int(document["exit_code"])
 
 
 def api_key(variable: str | None) -> str | None:
@@ -134,11 +134,13 @@ def api_key(variable: str | None) -> str | None:
 
 def main() -> int:
     """Run the command line; returns the exit code. Every error is one line."""
+    hub = gevent.get_hub()
+    hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)  # gevent would print it before we can say it in one word
     try:
         code = command.main(standalone_mode=False, prog_name="warmgate loadtest")
     except click.exceptions.Abort:
         sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        return INTERRUPTED["Ctrl-C"]
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -169,8 +169,12 @@ class _Answer:
             self._connection.recv(1)
 
     def _head(self, length: int | None = None) -> bytes:
-        framing = {"chunked": "transfer-encoding: chunked\r\n", "close": "", "length": f"content-length: {length}\r\n"}
-        return f"HTTP/1.1 200 OK\r\ncontent-type: {self._program.content_type}\r\n{framing[self._program.framing]}\r\n".encode()
+        lines = ["HTTP/1.1 200 OK", f"content-type: {self._program.content_type}"]
+        if self._program.framing == "chunked":
+            lines.append("transfer-encoding: chunked")
+        if length is not None:
+            lines.append(f"content-length: {length}")
+        return "\r\n".join([*lines, "", ""]).encode()
 
     def _events(self, start: int) -> Iterator[tuple[int, bytes, bool]]:
         """Each event with the moment at which it is due and whether it carries tokens."""

@@ -32,15 +32,21 @@ def request(index: int = 0, ttft_s: float = 0.1, itl_s: float = 0.01, tokens: in
     return replace(seen, **changes)
 
 
-def failed(index: int = 0, outcome: Outcome = Outcome.HTTP_ERROR, reason: str = "HTTP 503", **changes: Any) -> RequestSeen:
+def failed(
+    index: int = 0, outcome: Outcome = Outcome.HTTP_ERROR, reason: str = "HTTP 503", **changes: Any
+) -> RequestSeen:
     """A request that was sent and got no token."""
     nothing: dict[str, Any] = {"chunk_s": (), "chunk_tokens": None, "completion_tokens": None, "finish_reason": None}
     return request(index, outcome=outcome, reason=reason, **(nothing | changes))
 
 
-def traffic(*requests: RequestSeen, warmup_s: float = 0.0, interrupted: str | None = None, mode: Any = "poisson") -> Traffic:
+def traffic(
+    *requests: RequestSeen, warmup_s: float = 0.0, interrupted: str | None = None, mode: Any = "poisson"
+) -> Traffic:
     """A whole run of these requests."""
     last = max((seen.scheduled_s for seen in requests), default=0.0) + 1.0
     load = LoadPlan(mode, 7, len(requests), 1.0, last, warmup_s=warmup_s)
-    plan = RunPlan(SCHEMA, "2026-01-02T03:04:05+00:00", "hand-made", "http://127.0.0.1:8000", "tiny", load, {"warmgate": "0"})
+    plan = RunPlan(
+        SCHEMA, "2026-01-02T03:04:05+00:00", "hand-made", "http://127.0.0.1:8000", "tiny", load, {"warmgate": "0"}
+    )
     return Traffic(plan, requests, RunEnd(len(requests), last + 1.0, interrupted))

@@ -19,7 +19,9 @@ WHOLE = [
     pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", id="empty-body"),
     pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", id="no-content"),
     pytest.param(
-        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n" + CHUNKED + b"1\r\nx\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
+        + CHUNKED
+        + b"1\r\nx\r\n0\r\n\r\n",
         id="interim-responses",
     ),
     pytest.param(b"HTTP/1.1 503 Unavailable\r\nContent-Length: 2\r\n\r\nno", id="error"),

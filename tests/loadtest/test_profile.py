@@ -66,7 +66,9 @@ def test_a_file_that_is_not_there_names_the_known_ones():
         pytest.param(GOOD + "warmup_s: 10", "warmup_s is not shorter than the run", id="all-warmup"),
         pytest.param(GOOD.replace("[{metric: goodput, at_least_share: 0.9}]", "[]"), "slos", id="nothing-gated"),
         pytest.param(GOOD.replace("at_least_share: 0.9", "at_least: 0.9"), "unknown key", id="limit-without-unit"),
-        pytest.param(GOOD.replace("at_least_share: 0.9", "at_least_share: 95"), "at_least_share", id="percent-as-share"),
+        pytest.param(
+            GOOD.replace("at_least_share: 0.9", "at_least_share: 95"), "at_least_share", id="percent-as-share"
+        ),
         pytest.param(GOOD.replace("at_least_share: 0.9", "at_most_ms: 9"), "goodput takes the limit", id="wrong-limit"),
         pytest.param(
             GOOD.replace("metric: goodput, at_least_share: 0.9", "metric: ttft, at_most_ms: 9"),
@@ -74,7 +76,9 @@ def test_a_file_that_is_not_there_names_the_known_ones():
             id="latency-without-statistic",
         ),
         pytest.param(
-            GOOD.replace("metric: goodput", "metric: goodput, statistic: p95"), "goodput takes as statistic", id="p95-of-it"
+            GOOD.replace("metric: goodput", "metric: goodput, statistic: p95"),
+            "goodput takes as statistic",
+            id="p95-of-it",
         ),
         pytest.param(
             "load: {closed_loop: {concurrency: 2}}\nslos: [{metric: goodput, at_least_share: 1}]",

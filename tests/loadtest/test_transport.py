@@ -29,9 +29,7 @@ QUICK = Limits(connect_s=2, first_byte_s=0.3, idle_s=0.3, total_s=5)
         pytest.param(Program(status=503), Outcome.HTTP_ERROR, "HTTP 503", id="http-503"),
         pytest.param(Program(status=429), Outcome.HTTP_ERROR, "HTTP 429", id="http-429"),
         pytest.param(Program(drop=True), Outcome.HTTP_ERROR, "no answer: the connection was closed", id="no-answer"),
-        pytest.param(
-            Program(content_type="text/html"), Outcome.OK, "", id="good-stream-under-another-type"
-        ),
+        pytest.param(Program(content_type="text/html"), Outcome.OK, "", id="good-stream-under-another-type"),
         pytest.param(
             Program(content_type="text/html", fault="truncate", fault_after=0),
             Outcome.HTTP_ERROR,
@@ -256,9 +254,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     directory = tmp_path_factory.mktemp("tls")
     cert, key = directory / "cert.pem", directory / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        + ["-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=127.0.0.1"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1"],
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=127.0.0.1"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
         check=True,
         capture_output=True,
     )
@@ -280,7 +280,7 @@ def test_tls_streams_like_plain_tcp_when_its_ca_is_given(certificate: tuple[Path
 
 def test_an_unknown_certificate_is_refused_and_the_remedy_named(certificate: tuple[Path, Path]):
     server = tls_server(certificate)
-    with pytest.raises(CannotObserve, match="certificate not trusted.*--ca-cert"):
+    with pytest.raises(CannotObserve, match=r"certificate not trusted.*--ca-cert"):
         ask(server.url)
     server.close()
 
