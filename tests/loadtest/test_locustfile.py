@@ -129,3 +129,18 @@ def _listens(port: int) -> bool:
         time.sleep(0.1)
         return False
     return True
+
+
+@pytest.mark.parametrize("crash", ["judge", "event"])
+def test_a_gate_that_crashes_fails_closed(tmp_path: Path, crash: str):
+    ours = "import loadtest.locustfile as ours\n"
+    boom = {
+        "judge": f"{ours}def boom(*_): raise KeyError('a mistake')\nours.conclude = boom\n",
+        "event": f"{ours}def boom(*_): raise MemoryError\nours.Run.perform = boom\n",
+    }
+    wrapper = tmp_path / "wrapper.py"
+    wrapper.write_text(boom[crash] + "Carrier = ours.Carrier\n")
+    with sse_server() as server:
+        args = ("--profile", profile_file(tmp_path, STEADY), "--host", server.url, "--headless")
+        done = Harness(tmp_path, *args, command=("-m", "locust", "-f", str(wrapper))).wait()
+    assert done.code == 3
