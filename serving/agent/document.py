@@ -29,6 +29,7 @@ class Measured:
     """What the shell has measured so far, beside the lifecycle."""
 
     version: str | None = None
+    device: str | None = None
     pid: int | None = None
     exit_code: int | None = None
     resident_bytes: int | None = None
@@ -62,7 +63,14 @@ def modelz(
         agent_version=__version__,
         uptime_s=round(now - life.born, 3),
         identity=Identity(engine.model, rules.expected_name, life.served_names),
-        engine=Engine(measured.version, measured.pid, measured.exit_code, measured.resident_bytes, measured.last_lines),
+        engine=Engine(
+            version=measured.version,
+            pid=measured.pid,
+            exit_code=measured.exit_code,
+            resident_bytes=measured.resident_bytes,
+            last_lines=measured.last_lines if ended else (),
+            device=measured.device,
+        ),
         phases=phases(life, now),
         transitions=tuple(Transition(stamp(c.at), c.source, c.target, c.reason) for c in life.history),
         shutdown=budget,

@@ -48,8 +48,8 @@ _FETCH = re.compile(r"(?:Fetching (\d+) files|Downloading [^:]*): +(\d+)%")
 _KV_TOKENS = re.compile(r"(?:GPU|CPU|TPU|XPU) KV cache size: ([\d,]+) tokens")
 _KV_CONCURRENCY = re.compile(r"Maximum concurrency for [\d,]+ tokens per request: ([\d.]+)x")
 _VERSION = re.compile(r"Initializing a V\d LLM engine \(v([^)]+)\)")
+_DEVICE = re.compile(r"\bdevice_config=(\w+)")
 _PHASES: Final = (
-    (re.compile(r"Initializing a V\d LLM engine"), State.STARTING, "the engine core is starting"),
     (re.compile(r"Starting to load model"), State.LOADING, "loading weights"),
     (re.compile(r"Loading weights took [\d.]+ seconds"), State.COMPILING, ""),
     (re.compile(r"Model loading took [\d.]+ GiB memory and [\d.]+ seconds"), State.COMPILING, ""),
@@ -69,6 +69,7 @@ class Sign:
     detail: str = ""
     listening: bool = False
     version: str | None = None
+    device: str | None = None
     kv_tokens: int | None = None
     kv_concurrency: float | None = None
 
@@ -94,10 +95,13 @@ def read_line(line: str) -> Sign | None:
         )
     if concurrency := _KV_CONCURRENCY.search(text):
         return Sign(kv_concurrency=float(concurrency.group(1)))
-    version = _VERSION.search(text)
+    if version := _VERSION.search(text):
+        device = _DEVICE.search(text)
+        told = device.group(1) if device else None
+        return Sign(State.STARTING, "the engine core is starting", version=version.group(1), device=told)
     for pattern, state, detail in _PHASES:
         if found := pattern.search(text):
-            return Sign(state, detail or _clip(found.group(0)), version=version.group(1) if version else None)
+            return Sign(state, detail or _clip(found.group(0)))
     return None
 
 
@@ -106,6 +110,7 @@ class LogReader:
 
     def __init__(self) -> None:
         self.version: str | None = None
+        self.device: str | None = None
         self._kv_tokens: int | None = None
         self._kv_concurrency = 0.0
         self._kept: deque[str] = deque(maxlen=KEPT_LINES)
@@ -120,6 +125,7 @@ class LogReader:
         self._keep(line, sign)
         if sign is not None:
             self.version = sign.version or self.version
+            self.device = sign.device or self.device
             self._kv_tokens = sign.kv_tokens or self._kv_tokens
             self._kv_concurrency = sign.kv_concurrency or self._kv_concurrency
             self._serving = self._serving or sign.listening

@@ -92,7 +92,7 @@ class Agent:
     def document(self) -> Modelz:
         """`/modelz` of this moment."""
         measured = self._measured
-        measured.version, measured.kv_cache = self._log.version, self._log.kv_cache
+        measured.version, measured.device, measured.kv_cache = self._log.version, self._log.device, self._log.kv_cache
         measured.last_lines = self._log.last_lines
         measured.pid, measured.exit_code = self._supervisor.pid, self._supervisor.exit_code
         return modelz(

@@ -55,13 +55,17 @@ class Identity:
 
 @dataclass(frozen=True)
 class Engine:
-    """The process that serves: its version, pid, and, once it ended, its exit code and the last telling log lines."""
+    """The process that serves: its version, pid, and, once it ended, its exit code and the last telling log lines.
+
+    `device` is where it computes, in vLLM's words (`cuda`, `cpu`, ...); None before its log has told.
+    """
 
     version: str | None
     pid: int | None
     exit_code: int | None
     resident_bytes: int | None
     last_lines: tuple[str, ...] = ()
+    device: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from serving.verdict import Finding, Verdict
 
 # A CUDA context alone takes more than this; less on every GPU means that the engine runs somewhere else.
 CUDA_CONTEXT_BYTES: Final = 64 * MIB
-CPU_BUILD: Final = "+cpu"
 ROUNDING: Final = 0.001
 FREE_GPU_MEMORY: Final = "end the neighbour on this GPU, or lower --gpu-memory-utilization"
 
@@ -62,14 +61,15 @@ def judge_gpu_memory(modelz: Fact[Modelz], expectations: Readiness) -> Finding:
     if isinstance(modelz, Unseen):
         return could_not_look(base, modelz, START_AGENT)
     model = modelz.value
+    if wanted is None and model.engine.device == "cpu":
+        seen = _describe(model.gpus[0]) if model.gpus else model.gpus_unseen or "no GPU seen"
+        why = f"vLLM computes on the CPU; {seen}"
+        return replace(base, verdict=Verdict.NOT_APPLICABLE, observed="not used", expected="no GPU", why=why)
     if model.gpus is None and not none_here(model.gpus_unseen):
         why = model.gpus_unseen or "the agent has not read the GPUs yet"
         return could_not_tell(base, why, "let the agent read NVML (warmgate[gpu], driver)")
     if not model.gpus:
         return _no_gpu(base, model.gpus_unseen or "the driver is here, and shows no GPU", wanted)
-    if wanted is None and CPU_BUILD in (model.engine.version or ""):
-        why = f"the engine is a CPU build ({model.engine.version}); GPUs here: {_describe(model.gpus[0])}"
-        return replace(base, verdict=Verdict.NOT_APPLICABLE, observed="not used", expected="no GPU", why=why)
     observed = f"{mib(min(gpu.free_bytes for gpu in model.gpus))} free, {len(model.gpus)} GPU"
     base = replace(base, observed=observed, why="; ".join(_describe(gpu) for gpu in model.gpus))
     for gpu in model.gpus:

@@ -50,6 +50,11 @@ ERROR = "(EngineCore pid=2689) ERROR 11-23 09:45:20 [core.py:1100] "
             Sign(kv_concurrency=22.75),
             id="second KV line",
         ),
+        pytest.param(
+            CORE + "Initializing a V1 LLM engine (v0.32.0) with config: model='/m', device_config=cpu, seed=0",
+            Sign(State.STARTING, "the engine core is starting", version="0.32.0", device="cpu"),
+            id="version and device",
+        ),
         pytest.param("INFO:     Application startup complete.", Sign(listening=True), id="listening"),
         pytest.param("\x1b[32mINFO\x1b[0m:     Application startup complete.", Sign(listening=True), id="in colour"),
         pytest.param(CORE + "something that no version ever printed", None, id="unknown"),

@@ -57,7 +57,7 @@ CASES = [
     pytest.param(
         Broken("serves 'smol', expected 'other'", options=("--expect-model", "other")), id="wrong served name"
     ),
-    pytest.param(Broken("", options=("--engine-command", SHORT_OF_MEMORY)), id="not enough memory"),
+    pytest.param(Broken("memory", options=("--engine-command", SHORT_OF_MEMORY)), id="not enough memory"),
     pytest.param(Broken("No such file", options=("--engine-command", "/no/such/vllm")), id="no such engine command"),
 ]
 

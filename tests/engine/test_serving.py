@@ -116,6 +116,7 @@ def test_ready_comes_only_after_a_generation_has_succeeded(watched: Watched):
     assert now["identity"] == {"path": now["identity"]["path"], "expected_name": NAME, "served_names": [NAME]}
     assert now["kv_cache"]["tokens"] > 1000
     assert now["engine"]["version"] == "0.32.0"
+    assert now["engine"]["device"] == "cpu"
     assert now["engine"]["resident_bytes"] > 500e6
     metrics = httpx.get(f"{watched.served.url}/metrics", trust_env=False).text
     generated = next(line for line in metrics.splitlines() if line.startswith("vllm:generation_tokens_total{"))

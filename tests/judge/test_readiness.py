@@ -312,6 +312,7 @@ def on_gpu(*gpus: Any, **changes: Any) -> Modelz:
     return modelz(gpus=gpus, gpus_unseen=None, engine=Engine("0.32.0", 4242, None, 1300 * MIB), **changes)
 
 
+ON_CPU = Engine("0.32.0", 4242, None, 1300 * MIB, device="cpu")
 IDLE = gpu(used_bytes=8 * MIB, free_bytes=79 * GIB)
 GPU_MEMORY = {
     "no-driver": (modelz(), {}, NA),
@@ -332,8 +333,14 @@ GPU_MEMORY = {
     "held-on-one-of-two": (on_gpu(gpu(), replace(IDLE, index=1)), {}, PASS),
     "impossible-sum": (on_gpu(gpu(used_bytes=75 * GIB)), {}, UNKNOWN),
     "impossible-total": (on_gpu(gpu(total_bytes=0)), {}, UNKNOWN),
-    "cpu-build-beside-a-gpu": (modelz(gpus=(IDLE,), gpus_unseen=None), {}, NA),
-    "cpu-build-where-a-gpu-is-expected": (modelz(gpus=(IDLE,), gpus_unseen=None), {"gpu_free_mib": 1}, FAIL),
+    "cpu-engine-beside-an-idle-gpu": (modelz(gpus=(IDLE,), gpus_unseen=None, engine=ON_CPU), {}, NA),
+    "cpu-engine-beside-a-desktops-gpu": (modelz(gpus=(gpu(),), gpus_unseen=None, engine=ON_CPU), {}, NA),
+    "cpu-engine-beside-an-unreadable-gpu": (modelz(gpus_unseen="no permission", engine=ON_CPU), {}, NA),
+    "cpu-engine-where-a-gpu-is-expected": (
+        modelz(gpus=(IDLE,), gpus_unseen=None, engine=ON_CPU),
+        {"gpu_free_mib": 1},
+        FAIL,
+    ),
 }
 
 
