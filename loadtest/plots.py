@@ -63,20 +63,23 @@ def _distribution(title: str, metrics: Sequence[str], traffic: Traffic, slos: Se
     high = max([*finite, *(slo.at_most_ms for slo in limits if slo.at_most_ms is not None)])
     chart = Chart(Axis(min(finite), high, "milliseconds", log=True), Axis(0, 100, "% of all"), title)
     legend = []
-    for css, (metric, values) in zip("abc", series.items(), strict=False):
+    for css, (metric, values) in reversed(list(zip("abc", series.items(), strict=False))):  # the first on top
         if not values:
             continue
         stride = max(1, len(values) // CURVE_POINTS)
         chosen = sorted({*range(0, len(values), stride), len(values) - 1})
         points = [(values[rank], 100 * (rank + 1) / len(values)) for rank in chosen if not math.isinf(values[rank])]
         chart.line([(points[0][0], 0.0), *points] if points else [], css, step=True)
-        legend.append((css, f"{metric} (n={len(values)})"))
+        legend.insert(0, (css, f"{metric} (n={len(values)})"))
     for slo in limits:
         if slo.at_most_ms is not None:
             css = "abc"[metrics.index(slo.metric)]
             chart.limit(slo.at_most_ms, css, f"{slo.metric} {slo.statistic} <= {number(slo.at_most_ms)}")
     return Plot(
-        title, "Share of all that took at most so long; failures never reach 100 %.", tuple(legend), chart.svg()
+        title,
+        "Share of all that took at most so long; failed requests keep a curve below 100 %.",
+        tuple(legend),
+        chart.svg(),
     )
 
 
@@ -134,7 +137,7 @@ def _rates(traffic: Traffic, span: float) -> Plot | None:
         for name, way in ways.items()
     }
     chart = Chart(_time(span), Axis(0, len(traffic.requests), "requests so far"), title)
-    for css, times in zip("abc", totals.values(), strict=True):
+    for css, times in reversed(list(zip("abc", totals.values(), strict=True))):
         stride = max(1, len(times) // CURVE_POINTS)
         chosen = sorted({*range(0, len(times), stride), max(len(times) - 1, 0)}) if times else []
         chart.line(

@@ -180,11 +180,8 @@ def _point(link: Path, name: str) -> None:
 def _lags(lags_s: list[float]) -> dict[str, float] | None:
     if not lags_s:
         return None
-    return {
-        "p50": quantile(lags_s, 0.5) * 1e3,
-        "p99": quantile(lags_s, 0.99) * 1e3,
-        "max": max(lags_s) * 1e3,
-    }
+    found = {"p50": quantile(lags_s, 0.5), "p99": quantile(lags_s, 0.99), "max": max(lags_s)}
+    return {name: round(lag * 1e3, 3) for name, lag in found.items()}
 
 
 def _versions() -> dict[str, str]:
