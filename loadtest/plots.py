@@ -62,7 +62,7 @@ def _distribution(title: str, metrics: Sequence[str], traffic: Traffic, slos: Se
     limits = [slo for slo in slos if slo.metric in metrics and slo.at_most_ms is not None]
     high = max([*finite, *(slo.at_most_ms for slo in limits if slo.at_most_ms is not None)])
     chart = Chart(Axis(min(finite), high, "milliseconds", log=True), Axis(0, 100, "% of all"), title)
-    legend = []
+    legend: list[tuple[str, str]] = []
     for css, (metric, values) in reversed(list(zip("abc", series.items(), strict=False))):  # the first on top
         if not values:
             continue
