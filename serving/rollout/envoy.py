@@ -32,9 +32,7 @@ _TYPES: Final = "type.googleapis.com/envoy."
 
 _PROBE_EVERY: Final = "0.5s"
 _PROBE_TIMEOUT: Final = "1s"
-_UPSTREAM_IDLE: Final = (
-    "4s"  # below the 5 s after which vLLM closes an idle connection, so that no request meets the close
-)
+_UPSTREAM_IDLE: Final = "4s"  # vLLM closes an idle connection after 5 s: no request may meet that close
 _STREAM_IDLE: Final = "3600s"  # a stream is cut only after an hour without a byte; a long prompt may queue for minutes
 _NO_LIMIT: Final = 1_000_000  # how much to admit is vLLM's decision (its queue limits), not the gateway's
 
@@ -138,9 +136,7 @@ def cluster(version: Version, directory: Path) -> dict[str, Any]:
         "lb_policy": "LEAST_REQUEST",
         # With Envoy's default of 50 %, requests would go to replicas that are known to be unready.
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-        # A removed replica leaves at once even while healthy; in both cases its running streams go on to their end.
-        "ignore_health_on_host_removal": True,
-        "close_connections_on_host_health_failure": False,
+        "ignore_health_on_host_removal": True,  # else a removed replica would stay for as long as it is healthy
         "health_checks": [
             {
                 "interval": _PROBE_EVERY,
@@ -273,8 +269,6 @@ def _connection_manager(gateway: Gateway) -> dict[str, Any]:
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
-        "use_remote_address": True,
-        "skip_xff_append": True,
         "stream_idle_timeout": _STREAM_IDLE,
         "request_headers_timeout": "10s",
         "local_reply_config": _LOCAL_REPLY,
