@@ -12,6 +12,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -25,11 +26,13 @@ from locust.runners import LocalRunner
 from loadtest.cli import api_key
 from loadtest.conclude import conclude, verdict_text
 from loadtest.profile import load_profile
+from loadtest.progress import Progress
 from loadtest.report import read_attachment
 from loadtest.run import Run, new_directory
 from loadtest.target import target_of
 from serving.errors import Refused, WarmgateError
 from serving.facts.traffic import Outcome, RequestSeen
+from serving.report.text import color_wanted
 
 NOT_JUDGED: Final = 3
 CONCLUDE_WAIT_S: Final = 60.0
@@ -79,9 +82,11 @@ class Session:
         self._run = run
         run.preflight()
         directory = new_directory(Path(options.out) if options.out else None)
-        traffic = run.perform(directory / "ledger.jsonl")
+        shown = Progress(run, sys.stderr) if self._environment.web_ui is None else nullcontext()
+        with shown:
+            traffic = run.perform(directory / "ledger.jsonl")
         body, report = conclude(traffic, profile, attached, directory)
-        sys.stdout.write(verdict_text(body, report, directory, color=False))
+        sys.stdout.write(verdict_text(body, report, directory, color=color_wanted(sys.stdout, os.environ)))
         return int(body["exit_code"])
 
 
