@@ -55,6 +55,8 @@ from serving.facts.seen import Seen
 from serving.observe.gpu import Nvml
 
 TICK_S: Final = 0.2
+LISTENING_S: Final = 0.05  # between two looks at an engine that is about to listen
+SLOW_EVERY: Final = 5  # looks at memory and /health, in samples; a local death is seen by pidfd, not by looking
 PROBE_TIMEOUT_S: Final = 3600.0  # a probe is unanswered until the engine answers; the lifecycle counts the time
 
 
@@ -167,25 +169,32 @@ class Agent:
             self._feed(Tick(self._clock()))
 
     async def _sampling(self) -> None:
+        number = 0
         while True:
-            self._measured.resident_bytes = self._supervisor.look() or None
+            loading = self._life.state in LOADING_ORDER
+            if loading or number % SLOW_EVERY == 0:  # engine processes appear only while it loads
+                self._measured.resident_bytes = self._supervisor.look() or None
             await self._sample_gpus()
-            if self._life.state in LOADING_ORDER:
+            if loading:
                 await self._look_for_engine()
             elif self._life.state in SERVING:
-                await self._sample_engine()
+                await self._sample_engine(ask_health=number % SLOW_EVERY == 0)
+            number += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._listening.wait(), self._settings.poll_every)
-            self._listening.clear()
+                if self._life.state in LOADING_ORDER:  # it says so just before the port listens
+                    await asyncio.sleep(LISTENING_S)
+                else:
+                    self._listening.clear()
 
     async def _look_for_engine(self) -> None:
         with contextlib.suppress(CannotObserve):  # connection refused: still loading, which the state says already
             if await self._api.healthy():
                 self._feed(EngineReachable(self._clock(), await self._api.served_names()))
 
-    async def _sample_engine(self) -> None:
+    async def _sample_engine(self, *, ask_health: bool) -> None:
         try:
-            if not await self._api.healthy():
+            if ask_health and not await self._api.healthy():
                 self._on_core_lost("the engine's /health says that its core is dead")
                 return
             sample = await self._api.sample()

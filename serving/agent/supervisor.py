@@ -112,6 +112,8 @@ class Supervisor:
             self._process.wait()
         if self._reader is not None:
             self._reader.join(timeout=2)
+            if self._process is not None and self._process.stdout is not None and not self._reader.is_alive():
+                self._process.stdout.close()
         self._reap()
 
     def _tree(self) -> list[Process]:
