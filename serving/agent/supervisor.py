@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
@@ -24,6 +25,7 @@ from serving.child import die_with_parent
 from serving.errors import CannotAct
 
 ENGINE_PROCESS: Final = "VLLM::"
+CLOSE_S: Final = 5.0
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _LONGEST: Final = 8192
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -87,22 +89,22 @@ class Supervisor:
         if self._process is not None and self.exit_code is None:
             self._process.send_signal(signal.SIGTERM)
 
-    def kill_all(self) -> None:
-        """SIGKILL to the whole tree, again until nothing is left of it."""
-        for _ in range(20):
-            if self._process is not None and self.exit_code is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-            tree = self._tree()
-            for process in tree:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
-            if not tree:
-                return
+    def kill_all(self) -> bool:
+        """SIGKILL to the whole tree; true when nothing was left of it."""
+        if self._process is not None and self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        tree = self._tree()
+        for process in tree:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        return not tree
 
     def close(self) -> None:
         """End everything and wait for it: afterwards no process and no descriptor of the engine is left."""
-        self.kill_all()
+        deadline = time.monotonic() + CLOSE_S
+        while not self.kill_all() and time.monotonic() < deadline:
+            time.sleep(0.02)  # a killed process may fork once more, and takes its time to give a GPU back
         loop = asyncio.get_running_loop()
         for pidfd in self._watched.values():
             loop.remove_reader(pidfd)

@@ -113,6 +113,12 @@ def test_metrics_agree_with_modelz_and_unseen_values_have_no_sample():
     assert "gpu" not in bare
 
 
+def test_log_lines_are_shown_only_once_the_engine_has_ended():
+    told = Measured(last_lines=("ValueError: why",))
+    assert document(*TO_READY, measured=told).engine.last_lines == ()
+    assert document(*TO_READY, CoreLost(50, "gone"), measured=told).engine.last_lines == ("ValueError: why",)
+
+
 @pytest.fixture
 def served() -> Iterator[tuple[str, list[Modelz]]]:
     """The routes on a real port; the document can be exchanged."""

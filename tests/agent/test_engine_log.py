@@ -97,6 +97,11 @@ def test_the_kv_cache_is_known_from_one_line_or_from_two():
             id="the first process that failed names the cause",
         ),
         pytest.param(
+            ["ValueError: the first", "(APIServer pid=1) a line between", "OSError: a later one, of another process"],
+            "ValueError: the first",
+            id="a later exception is a consequence",
+        ),
+        pytest.param(
             [
                 "FileNotFoundError: [Errno 2] No such file",
                 "During handling of the above exception, another exception occurred:",

@@ -45,7 +45,8 @@ TO_READY: list[Event] = [*TO_WARMING, WarmupFinished(12, "warm")]
 
 
 def live_through(*events: Event, rules: Rules = RULES) -> tuple[Life, list[Effect]]:
-    life, effects = begin(0.0), []
+    life = begin(0.0)
+    effects: list[Effect] = []
     for event in events:
         life, effects = step(life, event, rules)
     return life, effects
@@ -176,6 +177,14 @@ def test_a_stall_in_the_warm_up_ends_in_another_warm_up_and_not_in_ready():
     life, effects = live_through(*TO_WARMING, Sampled(11, 1, (1.0,)), Sampled(30, 1, (1.0,)), Sampled(31, 1, (2.0,)))
     assert (life.state, effects) == (State.WARMING, [StartWarmup()])
     assert "moves again" in life.reason
+
+
+def test_a_stall_in_the_warm_up_after_a_sleep_is_no_way_round_it_either():
+    asleep_then_awake = [Sampled(13, 0, (1.0,), asleep=True), Sampled(20, 1, (1.0,))]
+    life, _ = live_through(*TO_READY, *asleep_then_awake, Sampled(31, 1, (1.0,)))
+    assert life.state is State.STALLED
+    life, effects = step(life, Sampled(32, 1, (2.0,)), RULES)
+    assert (life.state, effects) == (State.WARMING, [StartWarmup()])
 
 
 def test_memory_short_during_the_warm_up_keeps_the_model_from_being_ready():

@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif script.ending != "no_finish":
             cut = len(tokens) < len(script.tokens)
             reason = "abort" if script.ending == "abort" else "length" if cut else "stop"
-            self._event(({"delta": {}} if chat else {"text": ""}) | {"finish_reason": reason})
+            self._event(({"delta": NO_DELTA} if chat else {"text": ""}) | {"finish_reason": reason})
             self._chunk(json_event({"choices": [], "usage": {"completion_tokens": len(tokens), "prompt_tokens": 9}}))
         if script.ending != "no_done":
             self._chunk(b"data: [DONE]\n\n")
@@ -178,6 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+NO_DELTA: dict[str, str] = {}
 
 
 def json_event(body: dict[str, Any]) -> bytes:
@@ -195,7 +198,7 @@ class _Quiet(ThreadingHTTPServer):
 def agent_server(script: Script | None = None, *, tls: tuple[Path, Path] | None = None) -> Iterator[AgentServer]:
     """Serve on a free port of loopback until the block ends; `tls` is a certificate and its key."""
     closing = threading.Event()
-    handler = type("Handler", (_Handler,), {"closing": closing})
+    handler: Any = type("Handler", (_Handler,), {"closing": closing})
     server = _Quiet(("127.0.0.1", 0), handler)
     if tls is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

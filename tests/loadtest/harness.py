@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,4 +90,5 @@ class Harness:
 
 def run(directory: Path, *args: object, **env: str) -> Done:
     """Run `python -m loadtest` to its end."""
-    return Harness(directory, *args, **env).wait()
+    harness: Callable[..., Harness] = Harness
+    return harness(directory, *args, **env).wait()

@@ -51,7 +51,7 @@ def observe(target: Target | AgentServer, **options: Any) -> ReadinessFacts:
     return asyncio.run(observe_readiness(target, **options))
 
 
-def value(fact: Fact[Any]) -> Any:
+def value(fact: Fact[Any] | None) -> Any:
     assert isinstance(fact, Seen), fact
     return fact.value
 

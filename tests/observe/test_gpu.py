@@ -37,7 +37,7 @@ NO_PERMISSION, NOT_SUPPORTED, DRIVER_NOT_LOADED, TIMEOUT, LOST, RESET, MISMATCH 
 
 
 def read(fake: FakeNvml, devices: Path | None = None) -> dict[str, Any]:
-    fact = fake.run(READ, str(devices or "/dev"))
+    fact: dict[str, Any] = fake.run(READ, str(devices or "/dev"))
     assert fact["source"] == "NVML"
     return fact
 
