@@ -7,6 +7,7 @@ observe or act; 130 after Ctrl-C.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -62,8 +63,19 @@ def cli() -> None:
     """
 
 
+def drop_service_links() -> None:
+    """Forget variables that Kubernetes made, not a person.
+
+    A Service named `warmgate-admin` in the Pod's namespace injects WARMGATE_ADMIN_PORT=tcp://..., which is no port.
+    """
+    for name in [name for name in os.environ if name.startswith("WARMGATE_") and name.endswith("_PORT")]:
+        if "://" in os.environ[name]:
+            print(f"warmgate: ignoring {name}={os.environ.pop(name)}: a service link, no setting", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command line; the console script's entry point."""
+    drop_service_links()
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:

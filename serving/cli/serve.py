@@ -32,7 +32,16 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
+class _Serve(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            error.message = f"{error.message} vLLM's arguments go after `--`."
+            raise
+
+
+@click.command(cls=_Serve)
 @settings_options
 @click.option(
     "--engine-command",

@@ -42,7 +42,7 @@ class Ports:
 def choose_ports(gateway: int) -> Ports:
     """The usual ports where they are free, others where they are not. Raises CannotAct when `gateway` is taken."""
     if not _free(gateway):
-        raise CannotAct(f"port {gateway} is taken; choose another --port")
+        raise CannotAct(f"port {gateway} is taken; choose another: --port, or WARMGATE_PORT")
     taken = {gateway}
     chosen = []
     for preferred in (8001, 8081, 8080):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -78,6 +79,15 @@ def test_the_engines_own_ready_timeout_is_not_shorter_than_ours_unless_someone_s
     assert engine_environment(stated, Settings())[0]["VLLM_ENGINE_READY_TIMEOUT_S"] == "5"
 
 
+def test_a_service_link_of_our_own_name_is_no_setting():
+    """A Service named warmgate-admin injects such a variable into every Pod of its namespace."""
+    run = [sys.executable, "-m", "serving.cli.main", "serve", "--print-grace"]
+    environ = {**os.environ, "WARMGATE_ADMIN_PORT": "tcp://10.0.0.1:80"}
+    done = subprocess.run(run, capture_output=True, text=True, timeout=25, check=False, env=environ)
+    assert (done.returncode, done.stdout) == (0, "75\n")
+    assert "ignoring WARMGATE_ADMIN_PORT=tcp://10.0.0.1:80" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -87,6 +97,7 @@ def test_the_engines_own_ready_timeout_is_not_shorter_than_ours_unless_someone_s
             ["--", "--model", "m", "--config", "/no/such.yaml"], "cannot read vLLM's --config", id="no config"
         ),
         pytest.param(["--lame-dukc", "1"], "No such option", id="misspelt"),
+        pytest.param(["--model", "m"], "vLLM's arguments go after `--`", id="forgotten dashes"),
         pytest.param(["--admin-port", "8000", "--", "--model", "m"], "both the engine's --port", id="same port"),
     ],
 )
