@@ -37,8 +37,8 @@ class _Serve(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            error.message = f"{error.message} vLLM's arguments go after `--`."
-            raise
+            hint = f"no option {error.option_name!r} of the agent; vLLM's arguments go after `--`"
+            raise click.UsageError(hint, ctx) from error
 
 
 @click.command(cls=_Serve)

@@ -96,7 +96,7 @@ def test_a_service_link_of_our_own_name_is_no_setting():
         pytest.param(
             ["--", "--model", "m", "--config", "/no/such.yaml"], "cannot read vLLM's --config", id="no config"
         ),
-        pytest.param(["--lame-dukc", "1"], "No such option", id="misspelt"),
+        pytest.param(["--lame-dukc", "1"], "no option '--lame-dukc'", id="misspelt"),
         pytest.param(["--model", "m"], "vLLM's arguments go after `--`", id="forgotten dashes"),
         pytest.param(["--admin-port", "8000", "--", "--model", "m"], "both the engine's --port", id="same port"),
     ],
