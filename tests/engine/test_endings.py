@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.engine.process import LOAD_S, agent, alive, bare_vllm, streams, wait_for
+from tests.engine.process import LOAD_S, Stream, agent, alive, bare_vllm, streams, wait_for
 
 
 def test_bare_vllm_leaves_its_streams_hanging_at_sigterm(embedded_model: Path, tmp_path: Path):
@@ -43,9 +44,13 @@ def test_streams_that_outlast_the_drain_bound_are_ended_and_not_left_hanging(emb
 
 
 def test_a_killed_engine_core_is_not_ready_within_a_second_and_the_agent_exits_1(embedded_model: Path, tmp_path: Path):
-    with agent(embedded_model, tmp_path / "agent.log", "--linger", "4") as served:
+    """With every request logged, so that the last lines have something to leave out."""
+    log = tmp_path / "agent.log"
+    chatty = ("--enable-log-requests",)
+    with agent(embedded_model, log, "--linger", "4", vllm=chatty, VLLM_LOGGING_LEVEL="DEBUG") as served:
         served.wait_state("ready")
         tree = served.tree()
+        Stream(served.url, 400, prompt="canary 7f3a9c").began.wait(30)
         (core,) = served.engine_processes("VLLM::Engine")
         os.kill(core, signal.SIGKILL)
         wait_for(lambda: served.status("/readyz") == 503, 1, every_s=0.01)
@@ -53,6 +58,8 @@ def test_a_killed_engine_core_is_not_ready_within_a_second_and_the_agent_exits_1
         assert now["state"] == "failed"
         assert f"VLLM::EngineCore (pid {core}) died" in now["reason"]
         assert served.status("/livez") == 503
+        assert "canary 7f3a9c" in served.output(), "else the next line proves nothing"
+        assert "canary" not in json.dumps(now)
         assert served.process.wait(20) == 1
         assert "ready -> failed" in served.output()
         assert alive(tree) == []
