@@ -31,7 +31,7 @@ test: $(VENV)/.ready ## the whole test suite, with real vLLM and real Envoy
 demo: $(VENV)/.ready ## serve, verify and load-test the embedded model; KEEP=1 leaves it up
 	$(BIN)/warmgate demo $(if $(KEEP),--keep)
 
-bench-agent: $(VENV)/.ready ## what the agent costs and how quickly it answers, beside bare vLLM (6 minutes)
+bench-agent: $(VENV)/.ready ## what the agent costs and how quickly it answers, beside bare vLLM (9 minutes)
 	$(BIN)/python -m tests.bench.agent
 
 lock: ## write requirements/lock.txt anew (5 minutes, 6 GB for a while)

@@ -1,9 +1,9 @@
 """`make bench-agent`: what the agent costs and how quickly it answers, measured beside bare vLLM in one run.
 
-Two engines of the same model stand side by side, one under the agent, one bare. Requests go to three arms in turn, in
-blocks that run forth and back: the engine under its agent; bare vLLM; and the first engine with its agent frozen. What
-is not measured is frozen meanwhile (SIGSTOP), so neither burdens the other. The last arm is the same process as the
-first, which takes the luck of a process (memory layout, cores) out of the ratio. Prints figures; asserts nothing.
+Two engines of the same model stand side by side, one under the agent, one bare. Requests come in pairs, one to either,
+in random order; what is not measured is frozen meanwhile (SIGSTOP), so neither burdens the other. A second comparison
+is of the first engine with its agent running and with its agent frozen: the same process, which takes the luck of a
+process (memory layout, cores) out of the ratio. Prints figures; asserts nothing.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from tests.engine.process import LOAD_S, NAME, Served, agent, bare_vllm, wait_fo
 SATURATED_S = 30.0
 CLIENTS = 12
 IDLE_S = 30.0
-BLOCKS = 6
-REQUESTS = 4  # per arm, forth and again back
-TOKENS = 48
+TTFT_PAIRS, TTFT_TOKENS = 200, 4
+RATE_PAIRS, TOKENS = 30, 48
+RESAMPLES = 2000
 WORDS = "apple bridge candle desert engine forest garden harbor island jungle kettle lantern meadow needle"
 
 
@@ -142,30 +142,32 @@ def frozen(pids: Sequence[int]) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-Arm = tuple[str, str, Sequence[int]]  # name, URL, what is frozen
+Side = tuple[str, Sequence[int]]  # URL, and what is frozen while it is asked
 
 
-def compare(arms: Sequence[Arm]) -> dict[str, list[list[float]]]:
-    """For each arm, one [median TTFT, median tokens per second] per block."""
+def compare(what: str, ours: Side, theirs: Side) -> None:
+    """Print the ratios ours / theirs of TTFT and of tokens per second, from pairs of requests in random order."""
     rng = random.Random(7)
-    medians: dict[str, list[list[float]]] = {name: [] for name, _, _ in arms}
-    with httpx.Client(timeout=60, trust_env=False) as client:
-        for number in range(BLOCKS):
-            block: dict[str, list[tuple[float, float]]] = {name: [] for name, _, _ in arms}
-            for name, url, stopped in [*arms, *reversed(arms)]:
-                with frozen(stopped):
-                    block[name] += [once(client, url, prompt(rng), TOKENS) for _ in range(REQUESTS)]
-            for name, rows in block.items():
-                medians[name].append([statistics.median(column) for column in zip(*rows, strict=True)])
-            shown = ", ".join(f"{name} {ttft:.1f} ms {rate:.1f}/s" for name, [*_, (ttft, rate)] in medians.items())
-            print(f"  block {number + 1} of {BLOCKS}: {shown}", flush=True)
-    return medians
+    for name, column, pairs, tokens in (("TTFT", 0, TTFT_PAIRS, TTFT_TOKENS), ("tokens/s", 1, RATE_PAIRS, TOKENS)):
+        taken: list[tuple[float, float]] = []
+        with httpx.Client(timeout=60, trust_env=False) as client:
+            for _ in range(pairs):
+                found = {}
+                for side in rng.sample([ours, theirs], 2):
+                    with frozen(side[1]):
+                        found[id(side)] = once(client, side[0], prompt(rng), tokens)[column]
+                taken.append((found[id(ours)], found[id(theirs)]))
+        line(f"{name}, agent over {what} ({pairs} pairs)", ratio(taken, rng), "aim 1.00 +- 0.02")
 
 
-def ratio(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], column: int) -> str:
-    """The median over the blocks of ours / theirs, and the extremes."""
-    ratios = sorted(a[column] / b[column] for a, b in zip(ours, theirs, strict=True))
-    return f"{statistics.median(ratios):.3f} ({ratios[0]:.3f}..{ratios[-1]:.3f})"
+def ratio(pairs: Sequence[tuple[float, float]], rng: random.Random) -> str:
+    """The ratio of the medians, and its bootstrap interval of 95 % over the pairs."""
+
+    def of(rows: Sequence[tuple[float, float]]) -> float:
+        return statistics.median(ours for ours, _ in rows) / statistics.median(theirs for _, theirs in rows)
+
+    again = sorted(of(rng.choices(pairs, k=len(pairs))) for _ in range(RESAMPLES))
+    return f"{of(pairs):.3f} ({quantile(again, 0.025):.3f}..{quantile(again, 0.975):.3f})"
 
 
 def main() -> None:
@@ -180,19 +182,6 @@ def main() -> None:
         before, began = cpu_seconds(pid), time.monotonic()
         time.sleep(IDLE_S)
         idle = (cpu_seconds(pid) - before) / (time.monotonic() - began)
-        with bare_vllm(model, work / "vllm.log") as bare:
-            wait_for(lambda: bare.client.get(f"{bare.url}/health").status_code == 200, LOAD_S)
-            for seed in range(12):  # both have generated the same before anything is compared
-                once(bare.client, bare.url, prompt(random.Random(seed)), TOKENS)
-                once(bare.client, served.url, prompt(random.Random(seed)), TOKENS)
-            found = compare(
-                [
-                    ("agent", served.url, bare.tree()),
-                    ("bare", bare.url, served.tree()),
-                    ("frozen", served.url, [pid, *bare.tree()]),
-                ]
-            )
-        print()
         line("engine healthy -> /readyz 200, beyond the warm-up", f"{delay * 1000:.0f} ms", "aim <= 250 ms")
         for name, taken, aim in (
             ("agent /readyz", readyz, "aim p99 <= 20 ms"),
@@ -202,10 +191,14 @@ def main() -> None:
             line(f"{name} under load, p50 / p99 of {len(taken)}", f"{p50:.1f} / {p99:.1f} ms", aim)
         line("agent's resident memory", f"{resident_mb(pid):.0f} MB", "aim <= 80 MB")
         line("agent's CPU while idle", f"{idle * 100:.2f} % of a core", "aim <= 1 %")
-        for other, meaning in (("bare", "bare vLLM"), ("frozen", "the same engine, agent frozen")):
-            for name, column in (("TTFT", 0), ("tokens/s", 1)):
-                figure = ratio(found["agent"], found[other], column)
-                line(f"{name}, agent over {meaning}", figure, "aim 1.00 +- 0.02")
+        with bare_vllm(model, work / "vllm.log") as bare:
+            wait_for(lambda: bare.client.get(f"{bare.url}/health").status_code == 200, LOAD_S)
+            for seed in range(12):  # both have generated the same before anything is compared
+                once(bare.client, bare.url, prompt(random.Random(seed)), TOKENS)
+                once(bare.client, served.url, prompt(random.Random(seed)), TOKENS)
+            compare("bare vLLM", (served.url, bare.tree()), (bare.url, served.tree()))
+            rest = bare.tree()
+            compare("its engine with the agent frozen", (served.url, rest), (served.url, [pid, *rest]))
 
 
 if __name__ == "__main__":

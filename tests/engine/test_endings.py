@@ -14,10 +14,24 @@ import pytest
 from tests.engine.process import LOAD_S, Stream, agent, alive, bare_vllm, streams, wait_for
 
 
-def test_bare_vllm_leaves_its_streams_hanging_at_sigterm(embedded_model: Path, tmp_path: Path):
-    """The contrast: with vLLM's defaults nothing tells four clients that their streams will never end."""
+def test_bare_vllm_is_silent_while_loading_healthy_while_frozen_and_leaves_streams_hanging_at_sigterm(
+    embedded_model: Path, tmp_path: Path
+):
+    """The contrast, with vLLM's defaults: the same situations as the agent's, and nothing tells a client or a probe."""
+
+    def health() -> int:
+        return httpx.get(f"{served.url}/health", trust_env=False).status_code
+
     with bare_vllm(embedded_model, tmp_path / "vllm.log") as served:
-        wait_for(lambda: httpx.get(f"{served.url}/health", trust_env=False).status_code == 200, LOAD_S)
+        wait_for(lambda: served.engine_processes("VLLM::Engine"), LOAD_S)
+        with pytest.raises(httpx.ConnectError):
+            health()
+        wait_for(lambda: health() == 200, LOAD_S)
+        (core,) = served.engine_processes("VLLM::Engine")
+        os.kill(core, signal.SIGSTOP)
+        time.sleep(3)
+        assert health() == 200
+        os.kill(core, signal.SIGCONT)
         running = streams(served.url, 4, 400)
         os.kill(served.process.pid, signal.SIGTERM)
         time.sleep(15)  # longer than the agent's bound in the test below takes in all

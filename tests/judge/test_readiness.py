@@ -8,69 +8,14 @@ from typing import Any
 import pytest
 
 from serving import codes
-from serving.codes import Code
 from serving.expectations import Readiness
 from serving.facts.model import Engine, Heartbeat, Identity, Modelz, State, Warmup
 from serving.facts.readiness import AgentFacts, Host, Listing, Probe, ReadinessFacts, Trial
-from serving.facts.seen import Fact, Seen, Unseen
+from serving.facts.seen import Fact, Unseen
 from serving.judge.readiness import judge_readiness
-from serving.verdict import Finding, Verdict
-from tests.fakes.modelz import GIB, MIB, gpu, modelz
-
-PASS, FAIL, UNKNOWN, NA = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN, Verdict.NOT_APPLICABLE
-LAYERS = [
-    codes.PROCESS_RUNNING,
-    codes.MODEL_WARM,
-    codes.ENDPOINT_LISTED,
-    codes.LATENCY,
-    codes.HOST_MEMORY,
-    codes.GPU_MEMORY,
-    codes.PREDICTION,
-]
-ANSWER = Trial("/v1/chat/completions", 200, 200.0, 80.0, "The capital of France is Paris.", "stop", 8)
-DEAD = Unseen("connection refused: nothing listens on 127.0.0.1:9", "http://127.0.0.1:9", 1.0)
-HEALTHY = Host("replica", "127.0.0.1:8080")
-SICK = Host("replica", "127.0.0.1:8090", ("failed_active_health_check",))
-
-
-def seen(value: Any) -> Seen[Any]:
-    return Seen(value, "http://127.0.0.1:8081", 1.0)
-
-
-def samples(*ttft_ms: float | None) -> tuple[Fact[Trial], ...]:
-    """A sample for each TTFT; None is a request that failed with HTTP 503."""
-    broken = Trial("/v1/chat/completions", 503, 5.0, problem="HTTP 503: no healthy upstream")
-    return tuple(seen(broken if ms is None else replace(ANSWER, ttft_ms=ms)) for ms in ttft_ms)
-
-
-def facts(model: Modelz | Unseen | None = None, **changes: Any) -> ReadinessFacts:
-    """Everything is well, but for what is told. The agent is dead where `model` is Unseen."""
-    model = model or modelz()
-    if isinstance(model, Unseen):
-        agent = AgentFacts(model, model)
-    else:
-        agent = AgentFacts(seen(model), seen(Probe(200 if model.ready else 503, model.state)))
-    well = ReadinessFacts(
-        base_url="http://127.0.0.1:8000",
-        agent=agent,
-        listing=seen(Listing(200, ("smollm2",))),
-        gateway=None,
-        latency=samples(*[100.0] * 20),
-        prediction=seen(ANSWER),
-    )
-    return replace(well, **changes)
-
-
-def finding(code: Code, given: ReadinessFacts, **expected: Any) -> Finding:
-    report = judge_readiness(given, Readiness(**expected))
-    assert [each.code for each in report.findings] == LAYERS
-    for each in report.findings:
-        assert each.observed
-        assert each.expected
-        assert each.why
-        assert bool(each.remedy) == (each.verdict in (FAIL, UNKNOWN)), each
-        assert "\n" not in f"{each.observed}{each.expected}{each.why}{each.remedy}"
-    return next(each for each in report.findings if each.code is code)
+from serving.verdict import Verdict
+from tests.fakes.modelz import modelz
+from tests.judge.findings import ANSWER, DEAD, FAIL, HEALTHY, NA, PASS, SICK, UNKNOWN, facts, finding, samples, seen
 
 
 def test_a_ready_endpoint_passes_and_its_report_says_of_what():
@@ -285,78 +230,6 @@ HANGING = Trial("/v1/chat/completions", None, 500.0, problem="not answered in fu
 def test_a_sample_that_our_own_bound_ended_is_a_miss_only_if_it_had_missed(cut: Trial, verdict: Verdict):
     twenty_with_one_miss = samples(*[100.0] * 19, 5000.0)
     assert finding(codes.LATENCY, facts(latency=(*twenty_with_one_miss, seen(cut)))).verdict is verdict
-
-
-HOST_MEMORY = {
-    "no-target": (modelz(), {}, NA, "1,300 MiB"),
-    "no-target-and-no-figure": (modelz(engine=Engine("0", 1, None, None)), {}, NA, "not seen"),
-    "no-target-and-no-agent": (DEAD, {}, NA, "not seen"),
-    "within": (modelz(), {"memory_mib": 1300}, PASS, "1,300 MiB"),
-    "over": (modelz(), {"memory_mib": 1299}, FAIL, "1,300 MiB"),
-    "target-but-no-figure": (modelz(engine=Engine("0", 1, None, None)), {"memory_mib": 9e9}, UNKNOWN, "not seen"),
-    "target-but-no-agent": (DEAD, {"memory_mib": 9e9}, UNKNOWN, "not seen"),
-}
-
-
-@pytest.mark.parametrize(
-    ("model", "expected", "verdict", "observed"), [pytest.param(*case, id=name) for name, case in HOST_MEMORY.items()]
-)
-def test_resident_memory_is_judged_only_against_a_target(
-    model: Modelz | Unseen, expected: dict[str, Any], verdict: Verdict, observed: str
-):
-    found = finding(codes.HOST_MEMORY, facts(model), **expected)
-    assert (found.verdict, found.observed) == (verdict, observed)
-
-
-def on_gpu(*gpus: Any, **changes: Any) -> Modelz:
-    return modelz(gpus=gpus, gpus_unseen=None, engine=Engine("0.32.0", 4242, None, 1300 * MIB), **changes)
-
-
-ON_CPU = Engine("0.32.0", 4242, None, 1300 * MIB, device="cpu")
-IDLE = gpu(used_bytes=8 * MIB, free_bytes=79 * GIB)
-GPU_MEMORY = {
-    "no-driver": (modelz(), {}, NA),
-    "no-driver-but-a-gpu-is-expected": (modelz(), {"gpu_free_mib": 0}, FAIL),
-    "driver-without-gpus": (on_gpu(), {}, NA),
-    "driver-without-gpus-but-one-is-expected": (on_gpu(), {"gpu_free_mib": 1}, FAIL),
-    "cannot-read": (modelz(gpus_unseen="GPU 0: no permission to read it"), {}, UNKNOWN),
-    "cannot-read-but-expected": (modelz(gpus_unseen="GPU 0: the GPU is lost"), {"gpu_free_mib": 1}, UNKNOWN),
-    "not-read-yet": (modelz(gpus_unseen=None), {}, UNKNOWN),
-    "agent-dead": (DEAD, {}, UNKNOWN),
-    "held": (on_gpu(gpu()), {}, PASS),
-    "held-and-enough-free": (on_gpu(gpu()), {"gpu_free_mib": 9 * 1024}, PASS),
-    "too-little-free": (on_gpu(gpu()), {"gpu_free_mib": 9 * 1024 + 1}, FAIL),
-    "too-little-free-on-one-of-two": (on_gpu(gpu(), gpu(index=1, free_bytes=0)), {"gpu_free_mib": 1}, FAIL),
-    "full-but-nothing-asked": (on_gpu(gpu(free_bytes=0)), {}, PASS),
-    "over-budget": (on_gpu(gpu(), state=State.OVER_BUDGET, reason="0.2 GiB free, 1 GiB needed"), {}, FAIL),
-    "nothing-held-the-engine-is-elsewhere": (on_gpu(IDLE), {}, FAIL),
-    "held-on-one-of-two": (on_gpu(gpu(), replace(IDLE, index=1)), {}, PASS),
-    "impossible-sum": (on_gpu(gpu(used_bytes=75 * GIB)), {}, UNKNOWN),
-    "impossible-total": (on_gpu(gpu(total_bytes=0)), {}, UNKNOWN),
-    "cpu-engine-beside-an-idle-gpu": (modelz(gpus=(IDLE,), gpus_unseen=None, engine=ON_CPU), {}, NA),
-    "cpu-engine-beside-a-desktops-gpu": (modelz(gpus=(gpu(),), gpus_unseen=None, engine=ON_CPU), {}, NA),
-    "cpu-engine-beside-an-unreadable-gpu": (modelz(gpus_unseen="no permission", engine=ON_CPU), {}, NA),
-    "cpu-engine-where-a-gpu-is-expected": (
-        modelz(gpus=(IDLE,), gpus_unseen=None, engine=ON_CPU),
-        {"gpu_free_mib": 1},
-        FAIL,
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("model", "expected", "verdict"), [pytest.param(*case, id=name) for name, case in GPU_MEMORY.items()]
-)
-def test_gpu_memory_is_not_applicable_only_where_no_gpu_is_and_none_was_asked_for(
-    model: Modelz | Unseen, expected: dict[str, Any], verdict: Verdict
-):
-    assert finding(codes.GPU_MEMORY, facts(model), **expected).verdict is verdict
-
-
-def test_every_gpu_is_shown():
-    found = finding(codes.GPU_MEMORY, facts(on_gpu(gpu(), gpu(index=1, used_bytes=1 * GIB))))
-    assert "GPU 0 NVIDIA H100 80GB HBM3: 71,680 MiB used of 81,920 MiB" in found.why
-    assert "GPU 1 NVIDIA H100 80GB HBM3: 1,024 MiB used of 81,920 MiB" in found.why
 
 
 PREDICTION = {
