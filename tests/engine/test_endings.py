@@ -14,7 +14,7 @@ import pytest
 from tests.engine.process import LOAD_S, Stream, agent, alive, bare_vllm, streams, wait_for
 
 
-def test_bare_vllm_is_silent_while_loading_healthy_while_frozen_and_leaves_streams_hanging_at_sigterm(
+def test_bare_vllm_is_silent_while_loading_healthy_while_frozen_and_finishes_no_stream_at_sigterm(
     embedded_model: Path, tmp_path: Path
 ):
     """The contrast, with vLLM's defaults: the same situations as the agent's, and nothing tells a client or a probe."""
@@ -35,9 +35,8 @@ def test_bare_vllm_is_silent_while_loading_healthy_while_frozen_and_leaves_strea
         running = streams(served.url, 4, 400)
         os.kill(served.process.pid, signal.SIGTERM)
         time.sleep(15)  # longer than the agent's bound in the test below takes in all
-        assert [stream.completion.finish_reason for stream in running] == [None] * 4
+        # Each is cut off or still waiting, which of the two depends on who wins the race in vLLM: none is whole.
         assert all(stream.completion.problem() is not None for stream in running)
-        assert any(stream.ended_at is None for stream in running), "some client is still waiting"
 
 
 def test_streams_that_outlast_the_drain_bound_are_ended_and_not_left_hanging(embedded_model: Path, tmp_path: Path):
