@@ -107,7 +107,7 @@ def _tokens(traffic: Traffic) -> dict[str, Any]:
     window = traffic.window
     counted = [request.completion_tokens for request in window if request.completion_tokens is not None]
     last = max((request.end_s for request in window if request.end_s is not None), default=0.0)
-    chunks = sum(len(request.chunk_s) for request in window)
+    chunks = sum(request.chunks for request in window)
     output = sum(counted)
     exact = [request for request in window if request.chunk_tokens is not None]
     return {

@@ -6,7 +6,9 @@ HTTP 200 is not success. A reason never quotes what a server said at length: an 
 from __future__ import annotations
 
 import re
+from array import array
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from loadtest.http1 import Malformed, ResponseReader
 from loadtest.transport import Ending, Wire
@@ -40,7 +42,8 @@ def settle(index: int, prompt: str, scheduled_s: float, wire: Wire, origin_ns: i
         prompt_tokens=completion.prompt_tokens,
         cached_tokens=completion.cached_tokens,
         completion_tokens=completion.completion_tokens,
-        chunk_s=tuple((at - origin_ns) / 1e9 for at in answer.chunks_ns),
+        first_s=since(answer.chunks_ns[0] if answer.chunks_ns else None),
+        gaps_ms=array("f", ((later - earlier) / 1e6 for earlier, later in pairwise(answer.chunks_ns))),
         chunk_tokens=_chunk_tokens(answer),
     )
 
@@ -112,7 +115,7 @@ def _streams(response: ResponseReader) -> bool:
     return response.headers.get("content-type", "").lower().startswith("text/event-stream")
 
 
-def _chunk_tokens(answer: _Answer) -> tuple[int, ...] | None:
+def _chunk_tokens(answer: _Answer) -> tuple[int, ...] | int | None:
     """How many tokens each chunk carried, or None where that is not exactly known.
 
     Known from cumulative usage in each chunk; or because the total equals the number of chunks, each of which carries
@@ -121,9 +124,11 @@ def _chunk_tokens(answer: _Answer) -> tuple[int, ...] | None:
     counts = [count for count in answer.counts if count is not None]
     if counts and len(counts) == len(answer.counts):
         carried = [later - earlier for earlier, later in zip([0, *counts], counts, strict=False)]
-        return tuple(carried) if min(carried) >= 0 and carried[0] > 0 else None
+        if min(carried) < 0 or carried[0] == 0:
+            return None
+        return carried[0] if len(set(carried)) == 1 else tuple(carried)
     if answer.counts and answer.completion.completion_tokens == len(answer.counts):
-        return (1,) * len(answer.counts)
+        return 1
     return None
 
 

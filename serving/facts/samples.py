@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from serving.facts.quantiles import quantile
@@ -36,7 +35,9 @@ def of_request(metric: str, request: RequestSeen) -> float | None:
     """
     if not request.ok or request.sent_s is None or request.end_s is None:
         return math.inf
-    first, last = request.chunk_s[0], request.chunk_s[-1]
+    first = request.first_s
+    if first is None:
+        return math.inf
     if metric == "ttft":
         return (first - request.scheduled_s) * 1e3
     if metric == "ttft_wire":
@@ -47,7 +48,7 @@ def of_request(metric: str, request: RequestSeen) -> float | None:
         return max((gap for gap in _gaps(request)), default=None)
     if metric == "tpot":
         tokens = request.completion_tokens
-        return None if tokens is None or tokens < 2 else (last - first) / (tokens - 1) * 1e3
+        return None if tokens is None or tokens < 2 else sum(request.gaps_ms) / (tokens - 1)
     raise ValueError(f"{metric} is not a per-request metric")
 
 
@@ -61,11 +62,12 @@ def of_chunks(metric: str, request: RequestSeen) -> list[float]:
         return _gaps(request)
     if metric != "itl":
         raise ValueError(f"{metric} is not a chunk metric")
-    if request.chunk_tokens is None:
+    tokens_per_chunk = request.tokens_per_chunk
+    if tokens_per_chunk is None:
         return []
     samples: list[float] = []
     waited = 0.0
-    for gap, tokens in zip(_gaps(request), request.chunk_tokens[1:], strict=True):
+    for gap, tokens in zip(_gaps(request), tokens_per_chunk[1:], strict=True):
         waited += gap
         if tokens:
             samples += [waited / tokens] * tokens
@@ -116,4 +118,4 @@ def summary(values: Sequence[float]) -> Summary | None:
 
 
 def _gaps(request: RequestSeen) -> list[float]:
-    return [(later - earlier) * 1e3 for earlier, later in pairwise(request.chunk_s)]
+    return request.gaps_ms.tolist()

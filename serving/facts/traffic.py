@@ -8,13 +8,15 @@ answer, never a key: prompts go by their id.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final, Literal
+from itertools import accumulate
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PlainValidator, TypeAdapter, ValidationError
 
 from serving.errors import CannotObserve
 
@@ -34,14 +36,20 @@ class Outcome(StrEnum):
     NOT_SENT = "not_sent"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RequestSeen:
     """One scheduled request.
 
-    `sent_s` is the moment just before its first byte was written, `connect_s` the duration of opening its connection,
-    `chunk_s` the arrival of each chunk that carried tokens, `chunk_tokens` how many each carried (None where the server
-    did not let that be known exactly), `end_s` the arrival of [DONE], or of the end where none came. `status` is the
-    HTTP status, `reason` one line that says why the outcome is not `ok`.
+    `sent_s` is the moment just before its first byte was written, `connect_s` how long it waited for its connection to
+    open (0 when one stood open), `first_s` the arrival of the first chunk that carried tokens and `gaps_ms` the gaps
+    between it and each later one (array of float32), `chunk_tokens` how many tokens each chunk carried (one number when
+    all carried as many, None where the server did not let that be known exactly), `content_s` the arrival of the first
+    content that is not reasoning, `end_s` the arrival of [DONE], or of the end where none came. `status` is the HTTP
+    status, `reason` one line that says why the outcome is not `ok`. `phase` is an index into the plan's phases, `arm`
+    names the side of an A/B run, `replica` the server that answered where it said so, `sane` whether a golden answer
+    held what was expected, `resends` how often a connection that had stood idle was found dead and replaced.
+    `first_lag_ms` is how long the first chunk waited in the kernel before the harness read it: it is not in `first_s`
+    where the kernel's own stamps could be had.
     """
 
     index: int
@@ -52,14 +60,22 @@ class RequestSeen:
     sent_s: float | None = None
     connect_s: float | None = None
     headers_s: float | None = None
+    first_s: float | None = None
+    content_s: float | None = None
     end_s: float | None = None
     status: int | None = None
     finish_reason: str | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
-    chunk_s: tuple[float, ...] = ()
-    chunk_tokens: tuple[int, ...] | None = None
+    gaps_ms: Gaps = field(default_factory=lambda: array("f"))
+    chunk_tokens: tuple[int, ...] | int | None = None
+    first_lag_ms: float | None = None
+    phase: int = 0
+    arm: str = ""
+    replica: str | None = None
+    sane: bool | None = None
+    resends: int = 0
 
     @property
     def ok(self) -> bool:
@@ -67,9 +83,21 @@ class RequestSeen:
         return self.outcome is Outcome.OK
 
     @property
-    def first_s(self) -> float | None:
-        """Arrival of the first chunk that carried tokens."""
-        return self.chunk_s[0] if self.chunk_s else None
+    def chunks(self) -> int:
+        """How many chunks carried tokens."""
+        return 0 if self.first_s is None else len(self.gaps_ms) + 1
+
+    @property
+    def chunk_s(self) -> tuple[float, ...]:
+        """The arrival of each chunk that carried tokens, in seconds; exact to a microsecond in a minute."""
+        if self.first_s is None:
+            return ()
+        return tuple(accumulate((gap / 1e3 for gap in self.gaps_ms), initial=self.first_s))
+
+    @property
+    def tokens_per_chunk(self) -> tuple[int, ...] | None:
+        """How many tokens each chunk carried, or None where that is not exactly known."""
+        return (self.chunk_tokens,) * self.chunks if isinstance(self.chunk_tokens, int) else self.chunk_tokens
 
     @property
     def schedule_lag_s(self) -> float | None:
@@ -80,16 +108,29 @@ class RequestSeen:
 
 
 @dataclass(frozen=True)
-class LoadPlan:
-    """The load that was asked for. A closed loop has a concurrency and no rate."""
+class Phase:
+    """A part of the schedule, in seconds from its start. What is scheduled in one that does not count is not judged."""
 
-    mode: Literal["poisson", "constant", "closed_loop"]
+    name: str
+    start_s: float
+    end_s: float
+    rate_per_s: float | None = None
+    concurrency: int | None = None
+    counts: bool = True
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """The load that was asked for. A closed loop has a concurrency and no rate; changing rates are in the phases."""
+
+    mode: str
     seed: int
     planned: int | None = None
     rate_per_s: float | None = None
     duration_s: float | None = None
     concurrency: int | None = None
     warmup_s: float = 0.0
+    phases: tuple[Phase, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +151,10 @@ class RunEnd:
     """The end of a run: its length, whether it was cut short and by what, and what the harness says of itself.
 
     `loop_lag_ms` are quantiles (p50, p99, max) of how late the harness's own event loop woke: a bound of how late a
-    received byte may have been stamped. `cpu_s` is the processor time that the harness used.
+    received byte may have been stamped where the kernel did not stamp it. `client_lag` is a histogram (as
+    `facts.histogram` writes one) of the milliseconds that received bytes waited in the kernel, `kernel_stamps` the
+    share of reads that the kernel stamped, `coalesced` how many token chunks came in one read with an earlier one and
+    share its stamp. `cpu_s` is the processor time that the harness used.
     """
 
     records: int
@@ -118,6 +162,10 @@ class RunEnd:
     interrupted: str | None = None
     loop_lag_ms: dict[str, float] | None = None
     cpu_s: float | None = None
+    client_lag: dict[str, Any] | None = None
+    kernel_stamps: float | None = None
+    chunks: int = 0
+    coalesced: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,21 +178,31 @@ class Traffic:
 
     @cached_property
     def window(self) -> tuple[RequestSeen, ...]:
-        """The requests that count: those scheduled after the warm-up, in the order of their schedule."""
-        kept = (request for request in self.requests if request.scheduled_s >= self.plan.load.warmup_s)
+        """The requests that count, in the order of their schedule: those of phases that count, after the warm-up."""
+        load = self.plan.load
+        counts = [phase.counts for phase in load.phases]
+        kept = (
+            request
+            for request in self.requests
+            if (counts[request.phase] if counts else request.scheduled_s >= load.warmup_s)
+        )
         return tuple(sorted(kept, key=lambda request: request.index))
 
 
 def line_of(document: RunPlan | RequestSeen | RunEnd) -> str:
     """The ledger's line for a plan, a request or an end, without the newline. Times are kept to the microsecond."""
-    if isinstance(document, RequestSeen):
-        document = replace(document, chunk_s=tuple(round(at, MICROSECOND) for at in document.chunk_s))
-    body = {
-        key: round(value, MICROSECOND) if isinstance(value, float) else value for key, value in asdict(document).items()
-    }
+    body = _request_line(document) if isinstance(document, RequestSeen) else asdict(document)
+    body = {key: round(value, MICROSECOND) if isinstance(value, float) else value for key, value in body.items()}
     if isinstance(document, RunEnd):
         body = {"end": body}
     return json.dumps(body, separators=(",", ":"))
+
+
+def _request_line(request: RequestSeen) -> dict[str, Any]:
+    """What is not known is left out; the gaps are whole microseconds."""
+    body = {name: value for name in _NAMES if (value := getattr(request, name)) is not None}
+    body["gaps_us"] = [int(gap * 1e3 + 0.5) for gap in request.gaps_ms]
+    return body
 
 
 def read_ledger(lines: Iterable[str], name: str) -> Traffic:
@@ -163,12 +221,25 @@ def read_ledger(lines: Iterable[str], name: str) -> Traffic:
             if end.records != len(requests):
                 raise CannotObserve(f"{name}: holds {len(requests)} requests of {end.records}: lines are missing")
             return Traffic(plan, tuple(requests), end)
+        body["gaps_ms"] = body.pop("gaps_us", [])
         requests.append(_typed(_REQUEST, body, name, number))
     raise CannotObserve(
         f"{name}: has no end after {len(requests)} requests: that run did not finish, so there is nothing to judge"
     )
 
 
+def _gaps_of(value: object) -> array[float]:
+    """The ledger's whole microseconds as the milliseconds of a record."""
+    if not isinstance(value, list) or not all(isinstance(gap, int) and gap >= 0 for gap in value):
+        raise ValueError("gaps_us must be a list of microseconds")
+    return array("f", (gap / 1e3 for gap in value))
+
+
+if TYPE_CHECKING:
+    Gaps = array[float]
+else:
+    Gaps = Annotated[Any, PlainValidator(_gaps_of)]  # Python 3.11's array takes no subscript
+_NAMES: Final = tuple(item.name for item in fields(RequestSeen) if item.name != "gaps_ms")
 _PLAN: Final = TypeAdapter(RunPlan)
 _REQUEST: Final = TypeAdapter(RequestSeen)
 _END: Final = TypeAdapter(RunEnd)

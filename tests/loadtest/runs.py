@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from serving.facts.traffic import SCHEMA, LoadPlan, Outcome, RequestSeen, RunEnd, RunPlan, Traffic
 
 
 def request(index: int = 0, ttft_s: float = 0.1, itl_s: float = 0.01, tokens: int = 5, **changes: Any) -> RequestSeen:
-    """A request due at `index` seconds and sent on time, with these latencies, in chunks of one token."""
+    """A request due at `index` seconds and sent on time, with these latencies, in chunks of one token.
+
+    `chunk_s` stands for the arrivals of all chunks.
+    """
     due = changes.pop("scheduled_s", float(index))
-    chunks = tuple(round(due + ttft_s + number * itl_s, 6) for number in range(tokens))
+    chunks = changes.pop("chunk_s", tuple(round(due + ttft_s + number * itl_s, 6) for number in range(tokens)))
     seen = RequestSeen(
         index=index,
         prompt=f"synthetic-0-{index}",
@@ -21,13 +26,14 @@ def request(index: int = 0, ttft_s: float = 0.1, itl_s: float = 0.01, tokens: in
         sent_s=due,
         connect_s=0.0,
         headers_s=due + ttft_s / 2,
-        end_s=chunks[-1],
+        first_s=chunks[0] if chunks else None,
+        end_s=chunks[-1] if chunks else due + ttft_s,
         status=200,
         finish_reason="stop",
         prompt_tokens=7,
         completion_tokens=tokens,
-        chunk_s=chunks,
-        chunk_tokens=(1,) * tokens,
+        gaps_ms=array("f", ((later - earlier) * 1e3 for earlier, later in pairwise(chunks))),
+        chunk_tokens=1,
     )
     return replace(seen, **changes)
 

@@ -54,7 +54,7 @@ def test_a_good_server_passes_and_the_figures_are_its_own(tmp_path: Path):
     for seen in traffic.requests:
         served = truth[f"warmgate-{traffic.plan.load.seed}-{seen.index}"]
         assert seen.sent_s is not None
-        assert seen.chunk_tokens == (1,) * 12
+        assert seen.tokens_per_chunk == (1,) * 12
         origin.append(served.sent_ns[0] / 1e9 - seen.chunk_s[0])
         server_ttft = (served.sent_ns[0] - served.arrived_ns) / 1e9
         assert seen.chunk_s[0] - seen.sent_s == pytest.approx(server_ttft, abs=0.25)

@@ -184,7 +184,7 @@ def test_tokens_are_counted_exactly_however_they_are_wrapped(program: Program):
         seen = ask(server.url, replace(LIMITS, idle_s=4)).seen
     assert (seen.outcome, seen.reason) == (Outcome.OK, "")
     assert seen.completion_tokens == program.tokens
-    assert seen.chunk_tokens == (1,) * program.tokens
+    assert seen.tokens_per_chunk == (1,) * program.tokens
     assert len(seen.chunk_s) == program.tokens
     assert seen.prompt_tokens == 7
     assert seen.finish_reason == "length"
@@ -206,7 +206,7 @@ def test_tokens_per_chunk_are_exact_or_unknown(program: Program, owner: str, chu
         seen = ask(server.url).seen
         asked_for = server.served[0].body["stream_options"]
     assert seen.outcome is Outcome.OK
-    assert seen.chunk_tokens == chunk_tokens
+    assert seen.tokens_per_chunk == chunk_tokens
     assert asked_for.get("continuous_usage_stats", False) is (owner == "vllm")
 
 
@@ -275,7 +275,7 @@ def test_tls_streams_like_plain_tcp_when_its_ca_is_given(certificate: tuple[Path
     server = tls_server(certificate)
     seen = ask(server.url, ca_cert=certificate[0]).seen
     server.close()
-    assert (seen.outcome, seen.chunk_tokens) == (Outcome.OK, (1,) * 6)
+    assert (seen.outcome, seen.tokens_per_chunk) == (Outcome.OK, (1,) * 6)
 
 
 def test_an_unknown_certificate_is_refused_and_the_remedy_named(certificate: tuple[Path, Path]):
