@@ -61,6 +61,11 @@ HARNESS_ON_TIME: Final = Code(
     "The harness's schedule lag stayed within its bound, so the figures are the server's and not its own.",
 )
 SLO_MET: Final = Code("WG203", "Is the metric within its SLO?", "The measured statistic is within the profile's limit.")
+TELEMETRY_WITHIN: Final = Code(
+    "WG210",
+    "Did servers and GPUs stay within their limit during the run?",
+    "Each source of the metric was seen throughout what counts, and its statistic is within the profile's limit.",
+)
 
 
 def registry() -> dict[str, Code]:

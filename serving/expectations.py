@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.facts.telemetry import METRICS
+
 
 class Expectation(BaseModel):
     """Base of everything that a person typed: a stale or misspelt key must never be silently lost."""
@@ -58,3 +60,46 @@ class HarnessBounds(Expectation):
     """How late the harness itself may be before its figures are its own and not the server's."""
 
     schedule_lag_p99_ms: float = Field(default=50.0, gt=0, allow_inf_nan=False, description="Most schedule lag.")
+
+
+class TelemetryGate(Expectation):
+    """One gate over what was seen of servers and GPUs during a run; each source and each device is held to it.
+
+    The limit is in the metric's own unit (`serving.facts.telemetry.METRICS`): a share is 0..1. Gauges take a statistic
+    of their values, counters their `increase` or `rate_per_s`, and ratios of counters only `mean`.
+    """
+
+    telemetry: str = Field(description="The metric, e.g. kv_cache_usage.")
+    statistic: Literal[
+        "max", "min", "mean", "p50", "p90", "p95", "p99", "growth", "slope_per_hour", "increase", "rate_per_s"
+    ]
+    at_most: float | None = Field(None, allow_inf_nan=False)
+    at_least: float | None = Field(None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> TelemetryGate:
+        metric = METRICS.get(self.telemetry)
+        if metric is None:
+            raise ValueError(f"unknown telemetry {self.telemetry!r}: known are {', '.join(METRICS)}")
+        of_counters = ("increase", "rate_per_s")
+        fits = {
+            "counter": self.statistic in of_counters,
+            "ratio": self.statistic == "mean",
+            "gauge": self.statistic not in of_counters,
+        }
+        if not fits[metric.shape]:
+            wanted = {
+                "counter": "increase or rate_per_s",
+                "ratio": "mean",
+                "gauge": "one of max, min, mean, p50, p90, p95, p99, growth, slope_per_hour",
+            }[metric.shape]
+            raise ValueError(f"{self.telemetry} takes as statistic {wanted}")
+        if (self.at_most is None) == (self.at_least is None):
+            raise ValueError(f"{self.telemetry} takes exactly one of at_most and at_least")
+        return self
+
+    @property
+    def limit(self) -> float:
+        """The one limit that was given."""
+        given = self.at_most if self.at_least is None else self.at_least
+        return 0.0 if given is None else given
