@@ -7,54 +7,22 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import yaml
-from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
+from loadtest.feasible import objection
+from loadtest.load import KINDS, ClosedLoop, Load, OpenLoop, Peak, Replay, Search, Slope, Stage, kind
+from loadtest.overrides import Overrides, overridden
+from loadtest.schedule import Law
 from serving.errors import Refused
 from serving.expectations import Expectation, HarnessBounds, Slo
 
-MOST_REQUESTS: Final = 1_000_000
+__all__ = ["ClosedLoop", "OpenLoop", "Profile", "PromptShape", "Timeouts", "load_profile", "shipped"]
+
 SHIPPED: Final = files("loadtest") / "profiles"
-
-
-class OpenLoop(Expectation):
-    """Requests arrive when the schedule says, however slow the answers are."""
-
-    arrivals: Literal["poisson", "constant"]
-    rate_rps: float = Field(gt=0, le=10_000, allow_inf_nan=False, description="Arrivals per second.")
-    duration_s: float = Field(gt=0, le=7 * 86_400, allow_inf_nan=False, description="Length of the schedule.")
-    seed: int | None = Field(default=None, ge=0, description="None draws one; the report states it.")
-
-    @model_validator(mode="after")
-    def _bounded(self) -> OpenLoop:
-        if self.rate_rps * self.duration_s > MOST_REQUESTS:
-            raise ValueError(f"more than {MOST_REQUESTS:,} requests: lower rate_rps or duration_s")
-        return self
-
-
-class Concurrency(Expectation):
-    """So many streams at a time, each followed by the next; ends after a time or a number of requests."""
-
-    concurrency: int = Field(ge=1, le=10_000)
-    duration_s: float | None = Field(default=None, gt=0, le=7 * 86_400, allow_inf_nan=False)
-    requests: int | None = Field(default=None, ge=1, le=MOST_REQUESTS)
-
-    @model_validator(mode="after")
-    def _one_end(self) -> Concurrency:
-        if (self.duration_s is None) == (self.requests is None):
-            raise ValueError("give exactly one of duration_s and requests")
-        return self
-
-
-class ClosedLoop(Expectation):
-    """Concurrency instead of arrivals. A slow server is asked less often: its latency is not that of a schedule."""
-
-    closed_loop: Concurrency
-    seed: int | None = Field(
-        default=None, ge=0, description="Seed of the prompts. None draws one; the report states it."
-    )
 
 
 class PromptShape(Expectation):
@@ -77,17 +45,17 @@ class Timeouts(Expectation):
     total_s: float = Field(default=300.0, gt=0, allow_inf_nan=False, description="From sending to the end.")
 
 
-def _kind(load: Any) -> str:
-    return "closed" if isinstance(load, ClosedLoop) or (isinstance(load, dict) and "closed_loop" in load) else "open"
-
-
 class Profile(Expectation):
     """What to send, how to send it, and what the answers must meet."""
 
     description: str = ""
-    load: Annotated[Annotated[OpenLoop, Tag("open")] | Annotated[ClosedLoop, Tag("closed")], Discriminator(_kind)]
+    load: Load
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that share the one schedule.")
     warmup_s: float = Field(
         default=0.0, ge=0, allow_inf_nan=False, description="Requests scheduled before this do not count."
+    )
+    cooldown_s: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False, description="Nor do those scheduled in the last so many seconds."
     )
     drain_s: float = Field(
         default=30.0, ge=0, allow_inf_nan=False, description="What is still open so long after the last one"
@@ -101,14 +69,28 @@ class Profile(Expectation):
         default=512, ge=1, le=10_000, description="What is due while so many are open is recorded as not_sent."
     )
     harness: HarnessBounds = HarnessBounds()
-    slos: tuple[Slo, ...] = Field(min_length=1)
+    slos: tuple[Slo, ...] = ()
+    no_gates: bool = Field(default=False, description="Measure and judge nothing.")
+
+    @property
+    def gates(self) -> tuple[Slo, ...]:
+        """The SLOs that the run is held to: none with `no_gates`, whose report still tells their goodput."""
+        return () if self.no_gates else self.slos
 
     @model_validator(mode="after")
-    def _something_counts(self) -> Profile:
-        load = self.load if isinstance(self.load, OpenLoop) else self.load.closed_loop
-        if load.duration_s is not None and self.warmup_s >= load.duration_s:
-            raise ValueError("warmup_s is not shorter than the run: no request would count")
+    def _something_is_asked(self) -> Profile:
+        if not self.slos and not self.no_gates:
+            raise ValueError("slos: give at least one, or say that nothing is judged with no_gates (--no-gates)")
         return self
+
+
+KNOWN: Final = sorted(
+    {
+        name
+        for model in (Profile, Timeouts, OpenLoop, Search, Stage, Slope, Peak, Slo, HarnessBounds)
+        for name in model.model_fields
+    }
+)
 
 
 def shipped() -> list[str]:
@@ -117,23 +99,48 @@ def shipped() -> list[str]:
 
 
 def load_profile(
-    name: str, rate_rps: float | None = None, duration_s: float | None = None, seed: int | None = None
+    name: str,
+    rate_rps: float | None = None,
+    duration_s: float | None = None,
+    seed: int | None = None,
+    *,
+    streams: int | None = None,
+    arrivals: Law | None = None,
+    burstiness: float | None = None,
+    requests: int | None = None,
+    prompt_tokens: int | None = None,
+    output_tokens: int | None = None,
+    workers: int | None = None,
+    no_gates: bool = False,
 ) -> Profile:
     """The profile of this name, or in this file, with the overrides that were given. Raises Refused with one line."""
+    changes = Overrides(
+        streams=streams,
+        rate_rps=rate_rps,
+        arrivals=arrivals,
+        burstiness=burstiness,
+        requests=requests,
+        duration_s=duration_s,
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+        seed=seed,
+        workers=workers,
+        no_gates=no_gates,
+    )
     text = _text(name)
     try:
         body = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise Refused(f"profile {name}: not YAML: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(body, dict):
         raise Refused(f"profile {name}: must be a mapping with `load` and `slos`")
-    profile = _checked(name, body)
-    changes = {
-        key: value
-        for key, value in (("rate_rps", rate_rps), ("duration_s", duration_s), ("seed", seed))
-        if value is not None
-    }
-    return _overridden(name, profile, changes) if changes else profile
+    profile = _checked(name, body | {"no_gates": True} if no_gates else body)
+    if changes != Overrides():
+        profile = _checked(name, overridden(name, profile.model_dump(exclude_unset=True), changes))
+    profile = _with_trace_found(name, profile)
+    if (why := objection(profile)) is not None:
+        raise Refused(f"profile {name}: {why}")
+    return profile
 
 
 def _text(name: str) -> str:
@@ -150,27 +157,39 @@ def _text(name: str) -> str:
         raise Refused(f"profile {name}: {said}; known profiles are {', '.join(shipped())}") from error
 
 
-def _overridden(name: str, profile: Profile, changes: dict[str, float | int]) -> Profile:
-    body = profile.model_dump()
-    load = body["load"]
-    if "closed_loop" in load:
-        if "rate_rps" in changes:
-            raise Refused(
-                f"profile {name} is a closed loop, which has no rate: leave out --rate, or take another profile"
-            )
-        if "duration_s" in changes:
-            load["closed_loop"] |= {"duration_s": changes.pop("duration_s"), "requests": None}
-    load |= changes
-    return _checked(name, body)
+def _with_trace_found(name: str, profile: Profile) -> Profile:
+    """A trace's path is from the profile's own directory."""
+    load = profile.load
+    if not isinstance(load, Replay) or name in shipped():
+        return profile
+    file = str(Path(name).parent / load.trace.file)
+    return profile.model_copy(
+        update={"load": load.model_copy(update={"trace": load.trace.model_copy(update={"file": file})})}
+    )
 
 
 def _checked(name: str, body: dict[Any, Any]) -> Profile:
     try:
         return Profile.model_validate(body)
     except ValidationError as error:
-        said = []
-        for problem in error.errors()[:3]:
-            where = ".".join(str(part) for part in problem["loc"] if part not in ("open", "closed")) or "profile"
-            message = problem["msg"].removeprefix("Value error, ")
-            said.append(f"{where}: {'unknown key' if problem['type'] == 'extra_forbidden' else message}")
-        raise Refused(f"profile {name}: {'; '.join(said)}") from error
+        raise Refused(f"profile {name}: {'; '.join(_said(problem, body) for problem in error.errors()[:3])}") from error
+
+
+def _said(problem: ErrorDetails, body: dict[Any, Any]) -> str:
+    """One line of what is wrong, and where: the tags of a union are no place that a person wrote."""
+    where = list(problem["loc"])
+    if where[:1] == ["load"] and len(where) > 1:
+        del where[1]
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = _unknown(str(where[-1]), where[:-1], body)
+    elif problem["type"] == "model_type":
+        message = "must be a mapping"
+    return f"{'.'.join(map(str, where))}: {message}" if where else message
+
+
+def _unknown(key: str, above: list[int | str], body: dict[Any, Any]) -> str:
+    if above == ["load"] and key in (*KINDS, "rate_rps"):
+        return f"cannot stand beside {kind(body['load'])}: a load has one shape"
+    known = [name for name in KNOWN if name.startswith(f"{key}_")]
+    return f"unknown key: the unit is in the name, as in {' or '.join(known)}" if known else "unknown key"

@@ -109,11 +109,15 @@ class RequestSeen:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the schedule, in seconds from its start. What is scheduled in one that does not count is not judged."""
+    """A part of the schedule, in seconds from its start. What is scheduled in one that does not count is not judged.
+
+    `end_s` is None for a closed loop that ends with its last request. `rate_per_s` is None where the rate changes
+    within the phase.
+    """
 
     name: str
     start_s: float
-    end_s: float
+    end_s: float | None
     rate_per_s: float | None = None
     concurrency: int | None = None
     counts: bool = True

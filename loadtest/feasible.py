@@ -1,0 +1,85 @@
+"""Decides whether a profile can be judged at all, before anything is sent: what no run of it could ever support.
+
+It draws no random schedule: where a law is random it goes by the expected count and five standard deviations more.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from loadtest.load import ClosedLoop, OpenKind, OpenLoop, Seeded, Sweep
+from loadtest.plan import expected
+from loadtest.sweep import lowest_rps
+from serving.expectations import Slo
+from serving.facts.quantiles import samples_needed
+from serving.facts.samples import PER_CHUNK
+
+if TYPE_CHECKING:
+    from loadtest.profile import Profile
+
+SPARE: Final = 1.5
+FEWEST: Final = 10
+
+
+def objection(profile: Profile) -> str | None:
+    """Why no run of this profile could be judged, with the remedy; None when one could. Refused for a bad trace."""
+    load = profile.load
+    if isinstance(load, ClosedLoop):
+        streams = min(level.concurrency for level in load.closed_loop.levels())
+        if streams < profile.workers:
+            return f"{profile.workers} workers for {streams} streams: lower workers (--workers) to {streams}"
+        if load.closed_loop.requests is not None and profile.cooldown_s:
+            return "cooldown_s needs a load with a known end: give duration_s instead of requests"
+    if isinstance(load, Sweep):
+        needed = requests_for(profile.slos, profile.max_tokens)
+        if profile.no_gates:
+            return "a sweep looks for the highest rate that meets the slos: leave out no_gates (--no-gates)"
+        if lowest_rps(load.sweep, needed) > load.sweep.max_rps:
+            return f"no probe holds the {needed} requests that the slos need: raise sweep.longest_probe_s or max_rps"
+        return None
+    schedule = expected(profile)
+    planned = schedule.requests if schedule.closed else schedule.counted
+    if not any(phase.counts for phase in schedule.phases) or (planned == 0 and not _random(load)):
+        outside = f"warmup_s {profile.warmup_s:g} and cooldown_s {profile.cooldown_s:g}"
+        return f"no request would count outside of {outside}: lower them, or raise the duration or the rate"
+    if planned is None or profile.no_gates:
+        return None
+    return next(filter(None, (_too_few(slo, planned, profile) for slo in profile.slos)), None)
+
+
+def requests_for(slos: Sequence[Slo], max_tokens: int) -> int:
+    """How many requests a probe needs so that each quantile that is gated has enough samples, with some to spare."""
+    return max((math.ceil(SPARE * _requests_needed(slo, max_tokens)) for slo in slos), default=FEWEST)
+
+
+def _requests_needed(slo: Slo, max_tokens: int) -> int:
+    q = _quantile(slo)
+    if q is None:
+        return 1
+    per_request = max(1, max_tokens - 1) if slo.metric in PER_CHUNK else 1
+    return math.ceil(samples_needed(q) / per_request)
+
+
+def _too_few(slo: Slo, planned: int, profile: Profile) -> str | None:
+    needed = _requests_needed(slo, profile.max_tokens)
+    load, most = profile.load, float(planned)
+    if isinstance(load, OpenKind) and _random(load):
+        most += 5 * math.sqrt(planned / min(1.0, load.burstiness or 1.0))
+    if most >= needed:
+        return None
+    more = "raise the number of requests"
+    if isinstance(load, OpenLoop) and load.duration_s is not None:
+        more = f"raise duration_s (--duration) above {load.duration_s * needed / max(planned, 1):.0f}"
+    return f"{slo.metric} {slo.statistic} needs {needed} requests and about {planned} will count: {more}, or gate p50"
+
+
+def _quantile(slo: Slo) -> float | None:
+    found = re.fullmatch(r"p(\d+(?:\.\d+)?)", slo.statistic)
+    return None if found is None else float(found[1]) / 100
+
+
+def _random(load: Seeded) -> bool:
+    return isinstance(load, OpenKind) and load.arrivals != "constant"
