@@ -7,13 +7,14 @@ their own (stages, ramp, spike, trace, sweep) keep it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from loadtest.load import kind
 from loadtest.schedule import Law
 from serving.errors import Refused
 
 Body = dict[str, Any]
+OF_OTHER_SOURCES: Final = ("words", "tokens", "file", "limit", "shuffle")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def overridden(name: str, body: Body, changes: Overrides) -> Body:
     if changes.output_tokens is not None:
         body["max_tokens"] = changes.output_tokens
     if changes.prompt_tokens is not None:
-        body["prompts"] = body.get("prompts", {}) | {"words": changes.prompt_tokens}
+        kept = {key: value for key, value in body.get("prompts", {}).items() if key not in OF_OTHER_SOURCES}
+        body["prompts"] = kept | {"tokens": changes.prompt_tokens}
     if changes.workers is not None:
         body["workers"] = changes.workers
     if changes.no_gates:

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from loadtest.feasible import objection
 from loadtest.load import KINDS, ClosedLoop, Load, OpenLoop, Peak, Replay, Search, Slope, Stage, kind
 from loadtest.overrides import Overrides, overridden
+from loadtest.prompts.shape import PromptShape
 from loadtest.schedule import Law
 from serving.errors import Refused
 from serving.expectations import Expectation, HarnessBounds, Slo
@@ -23,13 +24,6 @@ from serving.expectations import Expectation, HarnessBounds, Slo
 __all__ = ["ClosedLoop", "OpenLoop", "Profile", "PromptShape", "Timeouts", "load_profile", "shipped"]
 
 SHIPPED: Final = files("loadtest") / "profiles"
-
-
-class PromptShape(Expectation):
-    """Synthetic prompts. No two requests share one unless `distinct` says how many there are to share."""
-
-    words: int = Field(default=48, ge=4, le=100_000, description="Length of each prompt; a word is one or two tokens.")
-    distinct: int | None = Field(default=None, ge=1, description="So many different prompts, taken in turn.")
 
 
 class Timeouts(Expectation):
@@ -137,7 +131,7 @@ def load_profile(
     profile = _checked(name, body | {"no_gates": True} if no_gates else body)
     if changes != Overrides():
         profile = _checked(name, overridden(name, profile.model_dump(exclude_unset=True), changes))
-    profile = _with_trace_found(name, profile)
+    profile = _with_files_found(name, profile)
     if (why := objection(profile)) is not None:
         raise Refused(f"profile {name}: {why}")
     return profile
@@ -157,15 +151,18 @@ def _text(name: str) -> str:
         raise Refused(f"profile {name}: {said}; known profiles are {', '.join(shipped())}") from error
 
 
-def _with_trace_found(name: str, profile: Profile) -> Profile:
-    """A trace's path is from the profile's own directory."""
-    load = profile.load
-    if not isinstance(load, Replay) or name in shipped():
+def _with_files_found(name: str, profile: Profile) -> Profile:
+    """The paths of a trace and of a file of prompts are from the profile's own directory."""
+    if name in shipped():
         return profile
-    file = str(Path(name).parent / load.trace.file)
-    return profile.model_copy(
-        update={"load": load.model_copy(update={"trace": load.trace.model_copy(update={"file": file})})}
-    )
+    directory, load, prompts = Path(name).parent, profile.load, profile.prompts
+    changes: dict[str, Expectation] = {}
+    if isinstance(load, Replay):
+        trace = load.trace.model_copy(update={"file": str(directory / load.trace.file)})
+        changes["load"] = load.model_copy(update={"trace": trace})
+    if prompts.file is not None:
+        changes["prompts"] = prompts.model_copy(update={"file": str(directory / prompts.file)})
+    return profile.model_copy(update=changes)
 
 
 def _checked(name: str, body: dict[Any, Any]) -> Profile:

@@ -22,7 +22,8 @@ from loadtest.dispatcher import Dispatcher
 from loadtest.ledger import Ledger
 from loadtest.outcome import settle
 from loadtest.profile import ClosedLoop, Profile
-from loadtest.prompts import Prompts
+from loadtest.prompts.counting import counter_of
+from loadtest.prompts.prepare import prepare
 from loadtest.schedule import arrivals
 from loadtest.target import Served, Target, completion_request, find_model
 from loadtest.transport import Limits, Wire, exchange
@@ -100,15 +101,16 @@ class Run:
 
     def _dispatcher(self, served: Served, seed: int, ledger: Ledger) -> Dispatcher:
         shape, limits = self.profile.prompts, Limits(**self.profile.timeouts.model_dump())
-        prompts = Prompts(seed, shape.words, shape.distinct)
+        counter = counter_of(self.target, served.model) if shape.tokens is not None else None
+        prompts = prepare(shape, seed, counter, max_tokens=self.profile.max_tokens).prompts
 
         def send(index: int, wire: Wire) -> None:
             name = f"warmgate-{seed}-{index}"
-            request = completion_request(self.target, served, self.profile, prompts.text(index), name)
+            request = completion_request(self.target, served, self.profile, prompts.prompt_of(index).text, name)
             exchange(self.target.peer, request, limits, wire)
 
         def record(index: int, due_s: float, wire: Wire) -> None:
-            seen = settle(index, prompts.id(index), due_s, wire, dispatcher.origin_ns)
+            seen = settle(index, prompts.prompt_of(index).id, due_s, wire, dispatcher.origin_ns)
             ledger.add(seen)
             self.requests.append(seen)
             self.on_record(seen)
