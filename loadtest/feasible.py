@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from loadtest.load import ClosedLoop, OpenKind, OpenLoop, Seeded, Sweep
 from loadtest.plan import expected
 from loadtest.sweep import lowest_rps
 from serving.expectations import Slo
+from serving.facts.intervals import samples_for_bound
 from serving.facts.quantiles import samples_needed
 from serving.facts.samples import PER_CHUNK
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from loadtest.profile import Profile
 
 SPARE: Final = 1.5
-FEWEST: Final = 10
 
 
 def objection(profile: Profile) -> str | None:
@@ -34,7 +33,7 @@ def objection(profile: Profile) -> str | None:
         if load.closed_loop.requests is not None and profile.cooldown_s:
             return "cooldown_s needs a load with a known end: give duration_s instead of requests"
     if isinstance(load, Sweep):
-        needed = requests_for(profile.slos, profile.max_tokens)
+        needed = requests_for(profile)
         if profile.no_gates:
             return "a sweep looks for the highest rate that meets the slos: leave out no_gates (--no-gates)"
         if lowest_rps(load.sweep, needed) > load.sweep.max_rps:
@@ -50,21 +49,27 @@ def objection(profile: Profile) -> str | None:
     return next(filter(None, (_too_few(slo, planned, profile) for slo in profile.slos)), None)
 
 
-def requests_for(slos: Sequence[Slo], max_tokens: int) -> int:
-    """How many requests a probe needs so that each quantile that is gated has enough samples, with some to spare."""
-    return max((math.ceil(SPARE * _requests_needed(slo, max_tokens)) for slo in slos), default=FEWEST)
+def requests_for(profile: Profile) -> int:
+    """How many requests a probe needs so that each gate has enough samples, with some to spare."""
+    return max((math.ceil(SPARE * _requests_needed(slo, profile)) for slo in profile.slos), default=1)
 
 
-def _requests_needed(slo: Slo, max_tokens: int) -> int:
-    q = _quantile(slo)
-    if q is None:
-        return 1
-    per_request = max(1, max_tokens - 1) if slo.metric in PER_CHUNK else 1
-    return math.ceil(samples_needed(q) / per_request)
+def _requests_needed(slo: Slo, profile: Profile) -> int:
+    """The fewest requests with which this gate could pass if every one of them were good."""
+    confidence = profile.confidence if slo.confidence is None else slo.confidence
+    found = re.fullmatch(r"p(\d+(?:\.\d+)?)", slo.statistic)
+    if found is not None:
+        q = float(found[1]) / 100
+        samples = max(samples_needed(q), 1 if confidence == "none" else samples_for_bound(q, confidence))
+        per_request = max(1, profile.max_tokens - 1) if slo.metric in PER_CHUNK else 1
+        return math.ceil(samples / per_request)
+    good = slo.at_least_share if slo.at_most_share is None else 1 - slo.at_most_share
+    sampled = slo.metric != "sanity"  # only golden prompts have it, and how many of those there are is not known here
+    return 1 if confidence == "none" or not sampled or good in (None, 1) else samples_for_bound(good, confidence)
 
 
 def _too_few(slo: Slo, planned: int, profile: Profile) -> str | None:
-    needed = _requests_needed(slo, profile.max_tokens)
+    needed = _requests_needed(slo, profile)
     load, most = profile.load, float(planned)
     if isinstance(load, OpenKind) and _random(load):
         most += 5 * math.sqrt(planned / min(1.0, load.burstiness or 1.0))
@@ -72,13 +77,9 @@ def _too_few(slo: Slo, planned: int, profile: Profile) -> str | None:
         return None
     more = "raise the number of requests"
     if isinstance(load, OpenLoop) and load.duration_s is not None:
-        more = f"raise duration_s (--duration) above {load.duration_s * needed / max(planned, 1):.0f}"
-    return f"{slo.metric} {slo.statistic} needs {needed} requests and about {planned} will count: {more}, or gate p50"
-
-
-def _quantile(slo: Slo) -> float | None:
-    found = re.fullmatch(r"p(\d+(?:\.\d+)?)", slo.statistic)
-    return None if found is None else float(found[1]) / 100
+        more = f"raise duration_s (--duration) to {load.duration_s * needed / max(planned, 1):.0f}"
+    gate = slo.metric if slo.statistic == "share" else f"{slo.metric} {slo.statistic}"
+    return f"{gate} needs at least {needed} requests and about {planned} will count: {more}, or gate less (--no-gates)"
 
 
 def _random(load: Seeded) -> bool:

@@ -19,7 +19,7 @@ from loadtest.overrides import Overrides, overridden
 from loadtest.prompts.shape import PromptShape
 from loadtest.schedule import Law
 from serving.errors import Refused
-from serving.expectations import Expectation, HarnessBounds, Slo
+from serving.expectations import Confidence, Expectation, HarnessBounds, Slo
 
 __all__ = ["ClosedLoop", "OpenLoop", "Profile", "PromptShape", "Timeouts", "load_profile", "shipped"]
 
@@ -64,6 +64,9 @@ class Profile(Expectation):
     )
     harness: HarnessBounds = HarnessBounds()
     slos: tuple[Slo, ...] = ()
+    confidence: Confidence = Field(
+        default=0.95, description="How sure a pass or a fail must be; none judges the figures as they are."
+    )
     no_gates: bool = Field(default=False, description="Measure and judge nothing.")
 
     @property
