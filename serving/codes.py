@@ -61,6 +61,31 @@ HARNESS_ON_TIME: Final = Code(
     "The harness's schedule lag stayed within its bound, so the figures are the server's and not its own.",
 )
 SLO_MET: Final = Code("WG203", "Is the metric within its SLO?", "The measured statistic is within the profile's limit.")
+HARNESS_READ_ON_TIME: Final = Code(
+    "WG204",
+    "Did the harness read what it received in time?",
+    "What arrived waited no longer to be read than the bound, so stalls are the server's and not the harness's own.",
+)
+HARNESS_HAD_CPU: Final = Code(
+    "WG205",
+    "Had the harness processor time to spare?",
+    "It used no more of its core than the bound, so it did not slow down what it measured.",
+)
+LOAD_DELIVERED: Final = Code(
+    "WG206",
+    "Was the load sent at the rate that was planned?",
+    "The rate at which requests left is the schedule's, to within the bound.",
+)
+RUNS_ALIKE: Final = Code(
+    "WG207",
+    "Can the two sides be compared?",
+    "Both were measured in the same way, under the same load, by a harness that was on time.",
+)
+NOT_WORSE: Final = Code(
+    "WG208",
+    "Is the candidate no worse than the baseline?",
+    "With the stated confidence, it is worse by no more than the margin.",
+)
 TELEMETRY_WITHIN: Final = Code(
     "WG210",
     "Did servers and GPUs stay within their limit during the run?",

@@ -69,7 +69,7 @@ def samples_for_bound(q: float, confidence: float) -> int:
     return math.ceil(math.log(1 - confidence) / math.log(q) - ROUNDING)
 
 
-def samples_to_decide(share: float, limit: float, confidence: float, most: int = 10**9) -> int | None:
+def samples_to_decide(share: float, limit: float, confidence: float, most: int = 10**7) -> int | None:
     """About how many samples settle on which side of `limit` a share lies, were it to stay as it was seen.
 
     None when it lies too close for `most` samples.
@@ -77,10 +77,12 @@ def samples_to_decide(share: float, limit: float, confidence: float, most: int =
     >>> samples_to_decide(0.0, 0.05, 0.95), samples_to_decide(0.05, 0.05, 0.95)
     (59, None)
     """
+    alpha = 1 - confidence
 
-    def settled(n: float) -> bool:
-        lower, upper = share_bounds(share * n, n, confidence)
-        return upper <= limit or lower > limit
+    def settled(n: int) -> bool:
+        hits = share * n
+        below = beta_cdf(n - hits, hits + 1, 1 - limit) <= alpha  # so few hits are too rare for a share at the limit
+        return below or (hits > 0 and beta_cdf(hits, n - hits + 1, limit) < alpha)
 
     high = 1
     while not settled(high):

@@ -37,12 +37,15 @@ MICROSECOND: Final = 3  # digits of a millisecond
 
 
 def measured(metric: str, requests: Sequence[RequestSeen] | Columns) -> Measured:
-    """The samples of a metric over these requests. Give columns where several metrics are asked for."""
+    """The samples of a metric, or of `schedule_lag`, over these requests. Give columns to ask for several."""
     rows = columns(requests)
     if metric == "icl":
         return _chunk_gaps(rows)
     if metric == "itl":
         return _token_gaps(rows)
+    if metric == "schedule_lag":
+        lags = _ms(np.maximum(rows.left_s - rows.scheduled_s, 0.0))
+        return Measured(lags[~np.isnan(lags)])
     values = per_request(metric, rows)
     nothing = np.isnan(values)
     missing = _uncounted(metric, rows)
@@ -111,9 +114,9 @@ def samples(metric: str, requests: Sequence[RequestSeen] | Columns) -> list[floa
     return listed
 
 
-def schedule_lag(requests: Sequence[RequestSeen]) -> list[float]:
-    """How late the harness sent each request that it sent, in milliseconds."""
-    return [lag * 1e3 for request in requests if (lag := request.schedule_lag_s) is not None]
+def schedule_lag(requests: Sequence[RequestSeen] | Columns) -> list[float]:
+    """How late the harness itself let each request go that it sent, in milliseconds."""
+    return samples("schedule_lag", requests)
 
 
 @dataclass(frozen=True)
