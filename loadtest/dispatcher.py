@@ -1,45 +1,56 @@
 """Walks the schedule: one greenlet per arrival, latency counted from when it was due, a record for every one of them.
 
 It decides when to send, what could not be sent, and when to stop waiting. It knows neither HTTP nor SSE nor Locust;
-both shells, `python -m loadtest` and the locustfile, drive this one engine. Needs gevent, and sockets that gevent has
-patched.
+both shells, `python -m loadtest` and the locustfile, drive this one engine. Needs gevent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, Final
 
 import gevent
 from gevent.event import Event
 
+from loadtest.schedule import Schedule
 from loadtest.transport import Cut, Wire
+from serving.facts.histogram import Histogram
 
 LEAD_S: Final = 0.05
 KILL_WAIT_S: Final = 10.0
 PROBE_S: Final = 0.02
 
-Send = Callable[[int, Wire], None]
+Send = Callable[[int, float, Wire], None]
 Settle = Callable[[int, float, Wire], None]
 
 
 class Dispatcher:
-    """One run. `send` performs a request and fills the wire; `settle` gets each index, due time and finished wire.
+    """One run. `send` performs the request of an index and due time, `settle` gets the same and the finished wire.
 
     `stop` may be set by anyone at any time: nothing more is sent, open streams are cut and recorded. Times in seconds
-    count from `origin_ns`.
+    count from `origin_ns`, a moment of perf_counter, which several processes may share.
     """
 
-    def __init__(self, send: Send, settle: Settle, stop: Event, *, max_in_flight: int, drain_s: float) -> None:
+    def __init__(
+        self,
+        send: Send,
+        settle: Settle,
+        stop: Event,
+        *,
+        max_in_flight: int,
+        drain_s: float,
+        origin_ns: int | None = None,
+    ) -> None:
         self._send, self._settle, self._stop = send, settle, stop
         self._max_in_flight, self._drain_s = max_in_flight, drain_s
         self._open: dict[int, tuple[float, Wire, Any]] = {}
         self._idle = Event()
         self._crash: BaseException | None = None
-        self.loop_lag_s: list[float] = []
+        self.loop_lag_ms = Histogram()
+        self._worst_lag_ms: float | None = None
         self.started = 0
-        self.origin_ns = perf_counter_ns() + int(LEAD_S * 1e9)
+        self.origin_ns = perf_counter_ns() + int(LEAD_S * 1e9) if origin_ns is None else origin_ns
 
     @property
     def in_flight(self) -> int:
@@ -51,40 +62,57 @@ class Dispatcher:
         """Seconds since the start of the run."""
         return max(0.0, (perf_counter_ns() - self.origin_ns) / 1e9)
 
-    def open_loop(self, arrivals: Sequence[float]) -> None:
-        """Send each request when it is due, whatever became of the ones before it."""
-        with _Probe(self.loop_lag_s):
-            for index, due_s in enumerate(arrivals):
-                if not self._wait_until(due_s):
-                    break
-                self.started += 1
-                if self.in_flight >= self._max_in_flight:
-                    refused = Wire(why=f"{self._max_in_flight} streams were open when it was due (max_in_flight)")
-                    self._settle(index, due_s, refused)
-                else:
-                    self._spawn(index, due_s)
+    def worst_lag_ms(self) -> float | None:
+        """How late the loop was at worst since this was last asked; None when it was not measured in between."""
+        worst, self._worst_lag_ms = self._worst_lag_ms, None
+        return worst
+
+    def walk(self, schedule: Schedule) -> None:
+        """Carry a schedule out, and wait for its last streams. Raises what `send` or `settle` raised."""
+        probe = gevent.spawn(self._probe)
+        try:
+            if schedule.closed:
+                self._closed_loop(schedule)
+            else:
+                self._open_loop(schedule)
             self._drain()
+        finally:
+            probe.kill()
 
-    def closed_loop(self, concurrency: int, duration_s: float | None, requests: int | None) -> None:
-        """Keep so many streams open; each is due when the one before it has ended."""
+    def _open_loop(self, schedule: Schedule) -> None:
+        """Send each request when it is due, whatever became of the ones before it."""
+        for index, due_s in schedule.arrivals():
+            if not self._wait_until(due_s):
+                break
+            self.started += 1
+            if self.in_flight >= self._max_in_flight:
+                refused = Wire(why=f"{self._max_in_flight} streams were open when it was due (max_in_flight)")
+                self._settle(index, due_s, refused)
+            else:
+                self._spawn(index, due_s)
 
-        def keep_one_open() -> None:
-            while not self._stop.is_set() and (requests is None or self.started < requests):
+    def _closed_loop(self, schedule: Schedule) -> None:
+        """Keep as many streams open as each phase says; a request is due when the one before it has ended."""
+        loops: list[Any] = []
+
+        def keep_open(place: int) -> None:
+            while not self._stop.is_set() and (schedule.requests is None or self.started < schedule.requests):
                 due_s = self.elapsed_s
-                if duration_s is not None and due_s >= duration_s:
+                if place >= schedule.streams_at(due_s):
                     return
-                index, self.started = self.started, self.started + 1
+                index, self.started = schedule.index(self.started), self.started + 1
                 self._spawn(index, due_s).join()
 
-        with _Probe(self.loop_lag_s):
-            self._wait_until(0.0)
-            loops = [gevent.spawn(keep_one_open) for _ in range(concurrency)]
-            if duration_s is not None:
-                self._wait_until(duration_s)
-            else:
-                gevent.wait([self._stop, gevent.spawn(gevent.joinall, loops)], count=1)
-            self._drain()
-            gevent.killall(loops)
+        for phase in schedule.phases:
+            if not self._wait_until(phase.start_s):
+                break
+            standing = {place: loop for place, loop in enumerate(loops) if not loop.dead}
+            wanted = range(phase.concurrency or 0)
+            loops = [standing.get(place) or gevent.spawn(keep_open, place) for place in wanted]
+        if schedule.end_s is not None:
+            self._wait_until(schedule.end_s)
+        else:
+            gevent.wait([self._stop, gevent.spawn(gevent.joinall, loops)], count=1)
 
     def _wait_until(self, due_s: float) -> bool:
         """Wait for a time of the schedule; False when the run was stopped before it."""
@@ -104,7 +132,7 @@ class Dispatcher:
 
     def _one(self, index: int, due_s: float, wire: Wire) -> None:
         try:
-            self._send(index, wire)
+            self._send(index, due_s, wire)
             self._end(index, due_s, wire)
         except Exception as error:  # noqa: BLE001 - raised again by _drain, where it can be told
             self._crash = self._crash or error
@@ -132,21 +160,11 @@ class Dispatcher:
             gevent.killall([greenlet for _, _, greenlet in self._open.values()], timeout=KILL_WAIT_S)
             raise self._crash
 
-
-class _Probe:
-    """Measures how late the event loop wakes a sleeper: no received byte was stamped much later than that."""
-
-    def __init__(self, lags_s: list[float]) -> None:
-        self._lags_s = lags_s
-
-    def __enter__(self) -> None:
-        self._greenlet = gevent.spawn(self._run)
-
-    def __exit__(self, *error: object) -> None:
-        self._greenlet.kill()
-
-    def _run(self) -> None:
+    def _probe(self) -> None:
+        """Measure how late the event loop wakes a sleeper: no request left, and no unstamped byte was seen, later."""
         while True:
             due = perf_counter_ns() + int(PROBE_S * 1e9)
             gevent.sleep(PROBE_S)
-            self._lags_s.append(max(0.0, (perf_counter_ns() - due) / 1e9))
+            lag_ms = max(0.0, (perf_counter_ns() - due) / 1e6)
+            self.loop_lag_ms.add(lag_ms)
+            self._worst_lag_ms = max(lag_ms, self._worst_lag_ms or 0.0)

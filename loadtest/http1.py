@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 HEAD_LIMIT: Final = 65_536
 LINE_LIMIT: Final = 1_024
+HEXADECIMAL: Final = b"0123456789abcdefABCDEF"
 
 
 class Malformed(ValueError):
@@ -26,21 +27,44 @@ class ResponseReader:
         self.body: list[tuple[bytes, int]] = []
         self.complete = False
         self._rest = b""
+        self._version = ""
+        self._by_close = False
         self._seen = 0
         self._left = 0
         self._expects: Literal["head", "length", "size", "chunk", "chunk end", "trailer", "close", "end"] = "head"
 
     def feed(self, piece: bytes, at: int) -> None:
         """Take the next bytes, which arrived at `at`. Raises Malformed."""
-        self._rest += piece
         self._seen += len(piece)
+        if self._expects == "size" and not self._rest:
+            piece = self._whole_chunks(piece, at)
+        self._rest += piece
         while self._step(at):
             pass
+
+    def _whole_chunks(self, piece: bytes, at: int) -> bytes:
+        """Take the chunks that lie whole in this piece, as nearly all do; return the rest, to be read with care."""
+        start = 0
+        while (line_end := piece.find(b"\r\n", start, start + 8)) > start:
+            digits = piece[start:line_end]
+            size = int(digits, 16) if digits.isalnum() and not digits.strip(HEXADECIMAL) else 0
+            end = line_end + 2 + size
+            if not size or piece[end : end + 2] != b"\r\n":
+                break
+            self.body.append((piece[line_end + 2 : end], at))
+            start = end + 2
+        return piece[start:] if start else piece
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection can carry another request: the message ended, and nobody wants to close."""
+        kept = self.headers.get("connection", "").lower() != "close" and self._version != "HTTP/1.0"
+        return self.complete and not self._rest and kept and self.status != 101 and not self._by_close
 
     def close(self) -> None:
         """The peer closed: a body without an announced length is whole now."""
         if self._expects == "close":
-            self.complete = True
+            self.complete = self._by_close = True
 
     @property
     def wire_length(self) -> int | None:
@@ -93,7 +117,7 @@ class ResponseReader:
         status = int(code)
         if 100 <= status < 200 and status != 101:  # an interim response: the real one follows
             return True
-        self.status, self.headers_at = status, at
+        self.status, self.headers_at, self._version = status, at, version
         for line in lines:
             name, colon, value = line.partition(":")
             if not colon:
@@ -119,7 +143,7 @@ class ResponseReader:
 
     def _size(self, line: bytes) -> None:
         digits = line.partition(b";")[0].strip()
-        if not 1 <= len(digits) <= 15 or digits.strip(b"0123456789abcdefABCDEF"):
+        if not 1 <= len(digits) <= 15 or digits.strip(HEXADECIMAL):
             raise Malformed("a chunk's size is not a number")
         self._left = int(digits, 16)
         self._expects = "chunk" if self._left else "trailer"

@@ -7,87 +7,151 @@ from __future__ import annotations
 
 import re
 from array import array
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Final
 
-from loadtest.http1 import Malformed, ResponseReader
+from loadtest.connection import NO_STAMP
+from loadtest.http1 import ResponseReader
 from loadtest.transport import Ending, Wire
-from serving.facts.completion import GOOD_FINISH_REASONS, Completion, EventReader, read_chunk
+from serving.facts.completion import GOOD_FINISH_REASONS, Chunk, Completion, EventReader, read_chunk
 from serving.facts.traffic import Outcome, RequestSeen
 
-
-def settle(index: int, prompt: str, scheduled_s: float, wire: Wire, origin_ns: int) -> RequestSeen:
-    """The record of a request, from what its wire saw. Times become seconds since `origin_ns`."""
-
-    def since(at: int | None) -> float | None:
-        return None if at is None else (at - origin_ns) / 1e9
-
-    answer = _read(wire)
-    outcome, reason = _judge(wire, answer)
-    opened = None if wire.connected_ns is None or wire.begun_ns is None else (wire.connected_ns - wire.begun_ns) / 1e9
-    ended = answer.done_ns if answer.done_ns is not None else wire.ended_ns
-    completion = answer.completion
-    return RequestSeen(
-        index=index,
-        prompt=prompt,
-        outcome=outcome,
-        reason=reason,
-        scheduled_s=scheduled_s,
-        sent_s=since(wire.sent_ns),
-        connect_s=opened,
-        headers_s=since(answer.response.headers_at),
-        end_s=since(ended),
-        status=answer.response.status,
-        finish_reason=_name(completion.finish_reason),
-        prompt_tokens=completion.prompt_tokens,
-        cached_tokens=completion.cached_tokens,
-        completion_tokens=completion.completion_tokens,
-        first_s=since(answer.chunks_ns[0] if answer.chunks_ns else None),
-        gaps_ms=array("f", ((later - earlier) / 1e6 for earlier, later in pairwise(answer.chunks_ns))),
-        chunk_tokens=_chunk_tokens(answer),
-    )
+REPLICA_HEADER: Final = "x-warmgate-replica"
+Check = Callable[[str], bool | None]
 
 
-@dataclass
-class _Answer:
-    response: ResponseReader = field(default_factory=ResponseReader)
-    completion: Completion = field(default_factory=Completion)
-    malformed: str | None = None
-    chunks_ns: list[int] = field(default_factory=list)
-    counts: list[int | None] = field(default_factory=list)
-    done_ns: int | None = None
+def settle(
+    index: int,
+    prompt: str,
+    scheduled_s: float,
+    wire: Wire,
+    origin_ns: int,
+    *,
+    phase: int = 0,
+    arm: str = "",
+    check: Check | None = None,
+) -> RequestSeen:
+    """The record of a request, from what its wire saw. Times become seconds since `origin_ns`.
+
+    `check` looks at the text of a good answer and says whether it is sane; the text goes no further.
+    """
+    reading = Reading(wire)
+    while not reading.step():
+        pass
+    return reading.record(index, prompt, scheduled_s, origin_ns, phase=phase, arm=arm, check=check)
 
 
-def _read(wire: Wire) -> _Answer:
-    answer = _Answer()
-    try:
-        for piece, at in wire.pieces:
-            answer.response.feed(piece, at)
-        if wire.ending is Ending.CLOSED:
-            answer.response.close()
-    except Malformed as error:
-        answer.malformed = str(error)
-    if answer.response.status != 200:
-        return answer
-    reader = EventReader()
-    for data, at in answer.response.body:
-        for event in reader.feed(data):
-            chunk = read_chunk(event)
-            answer.completion.add(chunk)
-            if chunk.carries_tokens:
-                answer.chunks_ns.append(at)
-                answer.counts.append(chunk.completion_tokens)
-            if chunk.done and answer.done_ns is None:
-                answer.done_ns = at
-    return answer
+class Reading:
+    """Reads a finished wire a little at a time, so that streams still open are not kept waiting; then makes its record.
+
+    `coalesced` counts token chunks that came in one read with an earlier one, and so share its stamp.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._read = 0
+        self._events = EventReader()
+        self._completion = Completion()
+        self._chunks_ns: list[int] = []
+        self._counts: list[int | None] = []
+        self._content_ns: int | None = None
+        self._done_ns: int | None = None
+
+    def step(self, pieces: int = 1_000_000) -> bool:
+        """Read so many pieces further; True when all is read."""
+        response = self._wire.response
+        if response.status != 200:
+            return True
+        for data, at in response.body[self._read : self._read + pieces]:
+            for event in self._events.feed(data):
+                self._take(read_chunk(event), at)
+        self._read += pieces
+        return self._read >= len(response.body)
+
+    @property
+    def coalesced(self) -> int:
+        """How many token chunks share the stamp of the one before."""
+        return sum(earlier == later for earlier, later in pairwise(self._chunks_ns))
+
+    def record(
+        self, index: int, prompt: str, scheduled_s: float, origin_ns: int, *, phase: int, arm: str, check: Check | None
+    ) -> RequestSeen:
+        """The record of the request; times become seconds since `origin_ns`."""
+        wire, completion, response = self._wire, self._completion, self._wire.response
+
+        def since(at: int | None) -> float | None:
+            return None if at is None else (at - origin_ns) / 1e9
+
+        outcome, reason = _judge(wire, completion)
+        opened = None if wire.connected_ns is None or wire.begun_ns is None else wire.connected_ns - wire.begun_ns
+        first_ns = self._chunks_ns[0] if self._chunks_ns else None
+        return RequestSeen(
+            index=index,
+            prompt=prompt,
+            outcome=outcome,
+            reason=reason,
+            scheduled_s=scheduled_s,
+            sent_s=since(wire.sent_ns),
+            connect_s=None if opened is None else opened / 1e9,
+            headers_s=since(response.headers_at),
+            first_s=since(first_ns),
+            content_s=since(self._content_ns),
+            end_s=since(self._done_ns if self._done_ns is not None else wire.ended_ns),
+            status=response.status,
+            finish_reason=_name(completion.finish_reason),
+            prompt_tokens=completion.prompt_tokens,
+            cached_tokens=completion.cached_tokens,
+            completion_tokens=completion.completion_tokens,
+            gaps_ms=array("f", ((later - earlier) / 1e6 for earlier, later in pairwise(self._chunks_ns))),
+            chunk_tokens=self._chunk_tokens(),
+            first_lag_ms=self._first_lag_ms(first_ns),
+            phase=phase,
+            arm=arm,
+            replica=_name(response.headers.get(REPLICA_HEADER)),
+            sane=check(completion.text) if check is not None and outcome is Outcome.OK else None,
+            resends=wire.resends,
+        )
+
+    def _take(self, chunk: Chunk, at: int) -> None:
+        self._completion.add(chunk)
+        if chunk.carries_tokens:
+            self._chunks_ns.append(at)
+            self._counts.append(chunk.completion_tokens)
+            if self._content_ns is None and not chunk.reasoning:
+                self._content_ns = at
+        if chunk.done and self._done_ns is None:
+            self._done_ns = at
+
+    def _first_lag_ms(self, first_ns: int | None) -> float | None:
+        """How long the read that brought the first token had waited in the kernel."""
+        for at, waited in self._wire.reads:
+            if at == first_ns:
+                return None if waited == NO_STAMP else waited / 1e6
+        return None
+
+    def _chunk_tokens(self) -> tuple[int, ...] | int | None:
+        """How many tokens each chunk carried, or None where that is not exactly known.
+
+        Known from cumulative usage in each chunk; or because the total equals the number of chunks, each of which
+        carries at least one.
+        """
+        counts = [count for count in self._counts if count is not None]
+        if counts and len(counts) == len(self._counts):
+            carried = [later - earlier for earlier, later in zip([0, *counts], counts, strict=False)]
+            if min(carried) < 0 or carried[0] == 0:
+                return None
+            return carried[0] if len(set(carried)) == 1 else tuple(carried)
+        return 1 if self._counts and self._completion.completion_tokens == len(self._counts) else None
 
 
-def _judge(wire: Wire, answer: _Answer) -> tuple[Outcome, str]:
+def _judge(wire: Wire, completion: Completion) -> tuple[Outcome, str]:
     if wire.begun_ns is None:
         return Outcome.NOT_SENT, wire.why or "never started"
-    response, completion = answer.response, answer.completion
+    response = wire.response
+    malformed = wire.why if wire.ending is Ending.MALFORMED else None
     problem = completion.problem()
-    if response.status == 200 and problem is None and answer.malformed is None:
+    if response.status == 200 and problem is None and malformed is None:
         return Outcome.OK, ""
     if response.status == 200 and completion.error is not None and _streams(response):
         kind = f" ({completion.error_type})" if completion.error_type else ""
@@ -98,8 +162,8 @@ def _judge(wire: Wire, answer: _Answer) -> tuple[Outcome, str]:
         return Outcome.CENSORED, wire.why or "still open at the end of the run"
     if wire.ending is Ending.TIMEOUT:
         return Outcome.TIMEOUT, wire.why
-    if answer.malformed is not None:
-        return Outcome.HTTP_ERROR, answer.malformed
+    if malformed is not None:
+        return Outcome.HTTP_ERROR, malformed
     if response.status is None:
         return Outcome.HTTP_ERROR, f"no answer: {wire.why}"
     if not _streams(response):
@@ -113,23 +177,6 @@ def _judge(wire: Wire, answer: _Answer) -> tuple[Outcome, str]:
 
 def _streams(response: ResponseReader) -> bool:
     return response.headers.get("content-type", "").lower().startswith("text/event-stream")
-
-
-def _chunk_tokens(answer: _Answer) -> tuple[int, ...] | int | None:
-    """How many tokens each chunk carried, or None where that is not exactly known.
-
-    Known from cumulative usage in each chunk; or because the total equals the number of chunks, each of which carries
-    at least one.
-    """
-    counts = [count for count in answer.counts if count is not None]
-    if counts and len(counts) == len(answer.counts):
-        carried = [later - earlier for earlier, later in zip([0, *counts], counts, strict=False)]
-        if min(carried) < 0 or carried[0] == 0:
-            return None
-        return carried[0] if len(set(carried)) == 1 else tuple(carried)
-    if answer.counts and answer.completion.completion_tokens == len(answer.counts):
-        return 1
-    return None
 
 
 def _name(text: str | None) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -18,6 +18,7 @@ from loadtest.load import KINDS, ClosedLoop, Load, OpenLoop, Peak, Replay, Searc
 from loadtest.overrides import Overrides, overridden
 from loadtest.prompts.shape import PromptShape
 from loadtest.schedule import Law
+from loadtest.telemetry.options import TelemetryOptions
 from serving.errors import Refused
 from serving.expectations import Confidence, Expectation, HarnessBounds, Slo
 
@@ -59,9 +60,13 @@ class Profile(Expectation):
     temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
     ignore_eos: bool = Field(default=False, description="Ask vLLM for answers of exactly max_tokens.")
     timeouts: Timeouts = Timeouts()
+    connections: Literal["reuse", "fresh"] = Field(
+        default="reuse", description="reuse: a stream takes an idle connection; fresh: each opens its own, ahead."
+    )
     max_in_flight: int = Field(
         default=512, ge=1, le=10_000, description="What is due while so many are open is recorded as not_sent."
     )
+    telemetry: TelemetryOptions = TelemetryOptions()
     harness: HarnessBounds = HarnessBounds()
     slos: tuple[Slo, ...] = ()
     confidence: Confidence = Field(
@@ -172,7 +177,9 @@ def _checked(name: str, body: dict[Any, Any]) -> Profile:
     try:
         return Profile.model_validate(body)
     except ValidationError as error:
-        raise Refused(f"profile {name}: {'; '.join(_said(problem, body) for problem in error.errors()[:3])}") from error
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        said = "; ".join(_said(problem, body) for problem in problems[:3])
+        raise Refused(f"profile {name}: {' '.join(said.split())}") from error
 
 
 def _said(problem: ErrorDetails, body: dict[Any, Any]) -> str:

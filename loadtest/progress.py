@@ -32,11 +32,13 @@ class Progress:
 
     def line(self) -> str:
         """Elapsed, sent, in flight, ok, failed, TTFT p50 of the last requests."""
-        run, dispatcher = self._run, self._run.dispatcher
+        run = self._run
+        dispatcher = None if run.engine is None else run.engine.dispatcher
         if dispatcher is None:
             return "starting"
         ok = sum(request.ok for request in run.requests)
-        planned = "" if run.planned is None else f"/{run.planned}"
+        total = None if run.schedule is None else run.schedule.planned
+        planned = "" if total is None else f"/{total}"
         parts = [
             f"{dispatcher.elapsed_s:5.0f} s",
             f"{dispatcher.started}{planned} started",

@@ -1,38 +1,47 @@
-"""One load run from a profile to its Traffic: preflight, schedule, dispatch, ledger. Both shells call `Run`.
+"""One load run from a profile to its Traffic: preflight, prompts, schedule, dispatch, ledger. All shells call `Run`.
 
-It decides nothing about the result; `report` and serving.judge.slo do. Needs sockets that gevent has patched.
+It decides nothing about the result; `conclude` and serving.judge do. Needs gevent.
 """
 
 from __future__ import annotations
 
-import gc
-import platform
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from random import SystemRandom
-from typing import Final
+from time import perf_counter_ns
+from typing import Any, Final
 
+import gevent
 from gevent.event import Event
 
-from loadtest.dispatcher import Dispatcher
+from loadtest.document_parts import Swept
+from loadtest.engine import Arm, Engine
 from loadtest.ledger import Ledger
-from loadtest.outcome import settle
-from loadtest.profile import ClosedLoop, Profile
+from loadtest.load import Sweep
+from loadtest.measured import Measured
+from loadtest.plan import mode_of, schedule_of
+from loadtest.profile import Profile
 from loadtest.prompts.counting import counter_of
-from loadtest.prompts.prepare import prepare
-from loadtest.schedule import arrivals
-from loadtest.target import Served, Target, completion_request, find_model
-from loadtest.transport import Limits, Wire, exchange
-from serving import __version__
-from serving.errors import CannotAct, Refused
-from serving.facts.quantiles import quantile
-from serving.facts.traffic import SCHEMA, LoadPlan, RequestSeen, RunEnd, RunPlan, Traffic
+from loadtest.prompts.prepare import Prepared, prepare
+from loadtest.schedule import Schedule
+from loadtest.sweeping import Sweeper
+from loadtest.target import Target, find_model
+from loadtest.telemetry.files import HARNESS_FILE, SAMPLES_FILE, HarnessRows, open_telemetry
+from loadtest.telemetry.options import asks_of
+from loadtest.telemetry.sampler import Sampler
+from loadtest.versions import versions
+from serving.errors import CannotAct
+from serving.facts.telemetry import Telemetry
+from serving.facts.traffic import SCHEMA, LoadPlan, Phase, RequestSeen, RunEnd, RunPlan, Traffic
 
 SEEDS: Final = 2**31
+LEAD_NS: Final = 50_000_000
+LEDGER: Final = "ledger.jsonl"
+BASELINE, CANDIDATE = "baseline", "candidate"
+
 Watch = Callable[[RequestSeen], None]
 
 
@@ -40,7 +49,8 @@ Watch = Callable[[RequestSeen], None]
 class Run:
     """A run that can be watched and stopped while `perform` is at work; `preflight` comes first.
 
-    `on_record` gets every record as it is made.
+    `on_record` gets every record as it is made, `say` each line for the person who waits. `candidate` makes it an A/B
+    run: its requests are interleaved with those to `target`, the baseline.
     """
 
     name: str
@@ -48,11 +58,18 @@ class Run:
     target: Target
     model: str | None
     on_record: Watch = lambda _: None
+    say: Callable[[str], None] = lambda _: None
+    candidate: Target | None = None
+    candidate_model: str | None = None
+    ca_cert: Path | None = None
     requests: list[RequestSeen] = field(default_factory=list)
-    dispatcher: Dispatcher | None = None
     interrupted: str | None = None
-    planned: int | None = None
-    _served: Served | None = None
+    schedule: Schedule | None = None
+    swept: Swept | None = None
+    telemetry: Telemetry | None = None
+    engine: Engine | None = None
+    phases: list[Phase] = field(default_factory=list)
+    _arms: tuple[Arm, ...] = ()
     _stop: Event = field(default_factory=Event)
 
     def stop(self, why: str) -> None:
@@ -61,136 +78,161 @@ class Run:
         self._stop.set()
 
     def preflight(self) -> str:
-        """Find the model to load and return its name. Raises CannotObserve: nothing was sent, nothing was written."""
-        self._served = find_model(self.target, self.model, self.profile.timeouts.connect_s)
-        return self._served.model
+        """Find the models to load and say which. Raises CannotObserve: nothing was sent, nothing was written."""
+        connect_s = self.profile.timeouts.connect_s
+        served = find_model(self.target, self.model, connect_s)
+        if self.candidate is None and self.candidate_model is None:
+            self._arms = (Arm(self.target, served),)
+            return served.model
+        other = self.candidate or self.target
+        compared = find_model(other, self.candidate_model or self.model, connect_s)
+        self._arms = (Arm(self.target, served, BASELINE), Arm(other, compared, CANDIDATE))
+        return f"{served.model}, against {compared.model} at {other.base_url}"
 
-    def perform(self, ledger_path: Path) -> Traffic:
+    def perform(self, directory: Path) -> Traffic:
         """Load the endpoint as the profile says. Raises CannotAct when the ledger cannot be written."""
-        served = self._served
-        if served is None:
+        if not self._arms:
             raise CannotAct("a run needs its preflight first")
         load = self.profile.load
         seed = load.seed if load.seed is not None else SystemRandom().randrange(SEEDS)
-        due = () if isinstance(load, ClosedLoop) else arrivals(load.arrivals, load.rate_rps, load.duration_s, seed)
-        self.planned = load.closed_loop.requests if isinstance(load, ClosedLoop) else len(due)
-        plan = self._plan(served, seed)
-        with Ledger(ledger_path, plan) as ledger:
-            dispatcher = self._dispatcher(served, seed, ledger)
-            self.dispatcher = dispatcher
-            cpu = time.process_time()
-            gc.collect()
-            gc.freeze()  # what is here now stays: no collection during the run needs to look at it again
-            try:
-                if isinstance(load, ClosedLoop):
-                    loop = load.closed_loop
-                    dispatcher.closed_loop(loop.concurrency, loop.duration_s, loop.requests)
-                else:
-                    dispatcher.open_loop(due)
-            finally:
-                gc.unfreeze()
-            end = RunEnd(
-                records=ledger.records,
-                elapsed_s=dispatcher.elapsed_s,
-                interrupted=self.interrupted,
-                loop_lag_ms=_lags(dispatcher.loop_lag_s),
-                cpu_s=time.process_time() - cpu,
-            )
+        if not isinstance(load, Sweep):
+            self.schedule = schedule_of(self.profile, seed)
+            self.phases = list(self.schedule.phases)
+        prepared = self._prompts(seed)
+        plan = self._plan(seed)
+        with Ledger(directory / LEDGER, plan) as ledger:
+
+            def keep(seen: RequestSeen) -> None:
+                ledger.add(seen)
+                self.requests.append(seen)
+                self.on_record(seen)
+
+            self.engine = engine = Engine(self.profile, self._arms, prepared.prompts, seed, keep, self._stop)
+            origin_ns, measured = self._carry_out(engine, plan, seed, directory)
+            end = self._end(ledger.records, origin_ns, measured, prepared)
             ledger.finish(end)
+        self.telemetry = open_telemetry(directory)
         return Traffic(plan, tuple(self.requests), end)
 
-    def _dispatcher(self, served: Served, seed: int, ledger: Ledger) -> Dispatcher:
-        shape, limits = self.profile.prompts, Limits(**self.profile.timeouts.model_dump())
-        counter = counter_of(self.target, served.model) if shape.tokens is not None else None
-        prompts = prepare(shape, seed, counter, max_tokens=self.profile.max_tokens).prompts
+    def _carry_out(self, engine: Engine, plan: RunPlan, seed: int, directory: Path) -> tuple[int, Measured]:
+        """Do it; returns the origin of its times and what the harness measured of itself."""
+        try:
+            with self._sampled(engine, directory) as begin:
+                if self.schedule is not None:
+                    engine.prepare(self.schedule)
+                    origin_ns = begin()
+                    return origin_ns, engine.carry_out(self.schedule, origin_ns)
+                origin_ns = begin()
+                sweeper = Sweeper(self.profile, engine, plan, seed, origin_ns, self._stop, self.say)
+                self.swept, measured = sweeper.search(self.requests)
+                self.phases = sweeper.phases
+                return origin_ns, measured
+        finally:
+            engine.close()
 
-        def send(index: int, wire: Wire) -> None:
-            name = f"warmgate-{seed}-{index}"
-            request = completion_request(self.target, served, self.profile, prompts.prompt_of(index).text, name)
-            exchange(self.target.peer, request, limits, wire)
+    @contextmanager
+    def _sampled(self, engine: Engine, directory: Path) -> Iterator[Callable[[], int]]:
+        """Telemetry while the context is open; what it gives begins the run and returns its origin."""
+        asks = asks_of(self.profile.telemetry, self.target.base_url)
+        sampler = Sampler(asks, directory / SAMPLES_FILE, ca_cert=self.ca_cert)
+        rows: list[HarnessRows] = []
+        watching: list[Any] = []
 
-        def record(index: int, due_s: float, wire: Wire) -> None:
-            seen = settle(index, prompts.prompt_of(index).id, due_s, wire, dispatcher.origin_ns)
-            ledger.add(seen)
-            self.requests.append(seen)
-            self.on_record(seen)
+        def begin() -> int:
+            origin_ns = perf_counter_ns() + LEAD_NS
+            sampler.start(origin_ns)
+            rows.append(HarnessRows(directory / HARNESS_FILE, origin_ns))
+            watching.append(gevent.spawn(_watch, engine, rows[0]))
+            return origin_ns
 
-        dispatcher = Dispatcher(
-            send, record, self._stop, max_in_flight=self.profile.max_in_flight, drain_s=self.profile.drain_s
+        try:
+            for note in sampler.prepare().notes:
+                self.say(note)
+            yield begin
+        finally:
+            gevent.killall(watching)
+            for open_rows in rows:
+                open_rows.close()
+            problem = sampler.stop()
+            if problem is not None:
+                self.say(problem)
+
+    def _prompts(self, seed: int) -> Prepared:
+        shape, baseline = self.profile.prompts, self._arms[0]
+        counter = counter_of(baseline.target, baseline.served.model) if shape.tokens is not None else None
+        prepared = prepare(
+            shape,
+            seed,
+            counter,
+            recorded=self.schedule.length_of if self.schedule is not None else lambda _: None,
+            max_tokens=self.profile.max_tokens,
         )
-        return dispatcher
+        if prepared.calibration is not None and prepared.calibration.approximated:
+            self.say(f"prompt lengths are approximate: {prepared.calibration.why}")
+        return prepared
 
-    def _plan(self, served: Served, seed: int) -> RunPlan:
-        load, warmup_s = self.profile.load, self.profile.warmup_s
-        if isinstance(load, ClosedLoop):
-            loop = load.closed_loop
-            plan = LoadPlan(
-                "closed_loop", seed, self.planned, None, loop.duration_s, loop.concurrency, warmup_s=warmup_s
-            )
-        else:
-            plan = LoadPlan(load.arrivals, seed, self.planned, load.rate_rps, load.duration_s, warmup_s=warmup_s)
+    def _plan(self, seed: int) -> RunPlan:
+        load, schedule = self.profile.load, self.schedule
+        phases = () if schedule is None else schedule.phases
+        plan = LoadPlan(
+            mode="sweep" if isinstance(load, Sweep) else mode_of(load),
+            seed=seed,
+            planned=None if schedule is None else schedule.planned,
+            rate_per_s=phases[0].rate_per_s if len({phase.rate_per_s for phase in phases}) == 1 else None,
+            duration_s=None if schedule is None else schedule.end_s,
+            concurrency=max((phase.concurrency or 0 for phase in phases), default=0) or None,
+            warmup_s=self.profile.warmup_s,
+            phases=phases,
+        )
         return RunPlan(
             schema=SCHEMA,
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             profile=self.name,
             base_url=self.target.base_url,
-            model=served.model,
+            model=self._arms[0].served.model,
             load=plan,
-            versions=_versions(),
+            versions=versions(),
         )
 
-
-def new_directory(out: Path | None) -> Path:
-    """Make the report's directory: `out`, or a new one under reports/ that the link reports/latest then names."""
-    named = out is not None
-    path = out if out is not None else Path("reports") / datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    try:
-        if named:
-            path.mkdir(parents=True, exist_ok=True)
-        else:
-            path = _fresh(path)
-        if (path / "ledger.jsonl").exists():
-            raise Refused(f"{path} already holds a report: give another --out")
-        if not named:
-            _point(path.parent / "latest", path.name)
-    except OSError as error:
-        raise CannotAct(f"cannot write {path}: {error.strerror}: give another --out") from error
-    return path
-
-
-def _fresh(path: Path) -> Path:
-    """Make this directory, or one with a number after it where two runs began in one second."""
-    for number in range(1, 100):
-        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        try:
-            candidate.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return candidate
-    raise CannotAct(f"{path} and its like exist already: give --out")
+    def _end(self, records: int, origin_ns: int, measured: Measured, prepared: Prepared) -> RunEnd:
+        calibration = prepared.calibration
+        end = RunEnd(
+            records=records,
+            elapsed_s=(perf_counter_ns() - origin_ns) / 1e9,
+            interrupted=self.interrupted,
+            loop_lag_ms=_lags(measured),
+            cpu_s=measured.cpu_s,
+            client_lag=measured.client_lag.document(),
+            kernel_stamps=measured.stamped / measured.reads if measured.reads else None,
+            chunks=measured.chunks,
+            coalesced=measured.coalesced,
+            core_share=measured.core_share,
+            workers=self.profile.workers,
+            prompts=None if calibration is None else _told(asdict(calibration)),
+        )
+        return end if self.schedule is not None else replace(end, phases=tuple(self.phases))
 
 
-def _point(link: Path, name: str) -> None:
-    """Let the link name the newest report, at once: never is there none. What is not a link is left alone."""
-    if link.exists() and not link.is_symlink():
-        return
-    new = link.with_name(f".latest-{name}")
-    new.symlink_to(name)
-    new.replace(link)
+def _watch(engine: Engine, rows: HarnessRows) -> None:
+    """Write down once a second how the harness itself fares."""
+    while True:
+        gevent.sleep(1.0)
+        dispatcher = engine.dispatcher
+        if dispatcher is not None:
+            rows.sample(lag_ms=dispatcher.worst_lag_ms(), in_flight=dispatcher.in_flight)
 
 
-def _lags(lags_s: list[float]) -> dict[str, float] | None:
-    if not lags_s:
+def _told(calibration: dict[str, Any]) -> dict[str, Any]:
+    """How well prompt lengths could be set, without the table of words behind it."""
+    return {name: calibration[name] for name in ("approximated", "why", "worst_error_tokens", "calls")}
+
+
+def _lags(measured: Measured) -> dict[str, float] | None:
+    lags = measured.loop_lag
+    if not lags.count:
         return None
-    found = {"p50": quantile(lags_s, 0.5), "p99": quantile(lags_s, 0.99), "max": max(lags_s)}
-    return {name: round(lag * 1e3, 3) for name, lag in found.items()}
-
-
-def _versions() -> dict[str, str]:
-    found = {"warmgate": __version__, "python": platform.python_version()}
-    for name in ("gevent", "locust"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {
+        "p50": round(lags.quantile(0.5), 3),
+        "p99": round(lags.quantile(0.99), 3),
+        "max": round(lags.largest, 3),
+    }

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from loadtest.http1 import Malformed, ResponseReader
-from loadtest.profile import Profile
 from loadtest.transport import Ending, Limits, Peer, Wire, exchange
 from serving import __version__
 from serving.errors import CannotObserve, Refused
@@ -33,22 +31,31 @@ class Target:
 
     def get(self, path: str) -> bytes:
         """The bytes of a GET request."""
-        return self._request("GET", path, b"", ())
+        return self.head("GET", path) + b"\r\n"
 
-    def post(self, path: str, body: bytes, *headers: tuple[str, str]) -> bytes:
+    def post(self, path: str, body: bytes) -> bytes:
         """The bytes of a POST request with a JSON body."""
-        return self._request("POST", path, body, (("Content-Type", "application/json"), *headers))
+        length = ("Content-Length", str(len(body)))
+        return self.head("POST", path, ("Content-Type", "application/json"), length) + b"\r\n" + body
 
-    def _request(self, method: str, path: str, body: bytes, headers: tuple[tuple[str, str], ...]) -> bytes:
+    def head(self, method: str, path: str, *headers: tuple[str, str]) -> bytes:
+        """The request line and the headers, to which more may be added; without the empty line that ends them."""
         lines = [f"{method} {self.prefix}{path} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in (*self.headers, *headers)]
-        if body:
-            lines.append(f"Content-Length: {len(body)}")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
-def target_of(url: str, api_key: str | None = None, ca_cert: Path | None = None) -> Target:
-    """Read the base URL, resolve its host once, trust the given roots. Raises Refused or CannotObserve."""
+def target_of(
+    url: str,
+    api_key: str | None = None,
+    ca_cert: Path | None = None,
+    client_cert: Path | None = None,
+    client_key: Path | None = None,
+) -> Target:
+    """Read the base URL, resolve its host once, trust the given roots. Raises Refused or CannotObserve.
+
+    `client_cert` is a PEM file with the harness's own certificate, and its key unless `client_key` holds it.
+    """
     parts = urlsplit(url)
     try:
         port = parts.port
@@ -64,13 +71,14 @@ def target_of(url: str, api_key: str | None = None, ca_cert: Path | None = None)
         raise Refused("the API key is empty or holds characters that no HTTP header can: check its variable")
     port = port or (443 if parts.scheme == "https" else 80)
     prefix = parts.path.rstrip("/").removesuffix("/v1")
-    tls = _trust(ca_cert) if parts.scheme == "https" else None
+    if parts.scheme == "http" and (client_cert is not None or client_key is not None):
+        raise Refused("--client-cert and --client-key: for https:// only; --base-url is http://")
+    tls = _trust(ca_cert, client_cert, client_key) if parts.scheme == "https" else None
     headers = [
         ("Host", parts.netloc),
         ("User-Agent", f"warmgate-loadtest/{__version__}"),
         ("Accept", "text/event-stream, application/json"),
         ("Accept-Encoding", "identity"),  # a gateway that compresses would batch tokens
-        ("Connection", "close"),
     ]
     if api_key is not None:
         headers.append(("Authorization", f"Bearer {api_key.strip()}"))
@@ -86,11 +94,22 @@ def _resolve(host: str, port: int) -> tuple[Any, ...]:
     return tuple((family, address) for family, _, _, _, address in found)
 
 
-def _trust(ca_cert: Path | None) -> ssl.SSLContext:
+def _trust(ca_cert: Path | None, client_cert: Path | None, client_key: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca_cert)
+        context = ssl.create_default_context(cafile=ca_cert)
     except (OSError, ssl.SSLError) as error:
         raise Refused(f"--ca-cert {ca_cert}: not a readable PEM file of certificates") from error
+    if client_cert is None:
+        if client_key is not None:
+            raise Refused("--client-key goes with --client-cert: give the certificate too")
+        return context
+    try:
+        context.load_cert_chain(client_cert, client_key, password="")  # never ask on the terminal
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise Refused(
+            f"--client-cert {client_cert}: not a PEM file of a certificate with its unencrypted key"
+        ) from error
+    return context
 
 
 @dataclass(frozen=True)
@@ -105,17 +124,14 @@ def find_model(target: Target, wanted: str | None, connect_s: float) -> Served:
     """Ask `/v1/models` which model to load, before anything is measured. Raises CannotObserve, naming the remedy."""
     wire = Wire()
     exchange(target.peer, target.get("/v1/models"), Limits(connect_s, PREFLIGHT_READ_S, PREFLIGHT_READ_S, 60.0), wire)
-    reader = ResponseReader()
-    try:
-        for piece, at in wire.pieces:
-            reader.feed(piece, at)
-    except Malformed as error:
-        raise CannotObserve(f"{target.base_url}/v1/models: {error}: is it an OpenAI-compatible server?") from error
+    reader = wire.response
+    if wire.ending is Ending.MALFORMED:
+        raise CannotObserve(f"{target.base_url}/v1/models: {wire.why}: is it an OpenAI-compatible server?")
     if reader.status is None:
         why = wire.why or "no answer"
         remedy = "give its CA with --ca-cert" if "certificate" in why else "is the server up, and --base-url right?"
         raise CannotObserve(f"{target.base_url}: {why}: {remedy}")
-    if wire.ending not in (Ending.COMPLETE, Ending.CLOSED):
+    if wire.ending is not Ending.COMPLETE:
         raise CannotObserve(f"{target.base_url}/v1/models: {wire.why}: is the server well?")
     if reader.status == 404 and wanted is not None:  # a gateway may let completions through and nothing else
         return Served(wanted, counts_tokens=False)
@@ -139,21 +155,3 @@ def _models(body: bytes) -> dict[str, str]:
         return {str(entry["id"]): str(entry.get("owned_by", "")) for entry in entries}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
-
-
-def completion_request(target: Target, served: Served, profile: Profile, prompt: str, request_id: str) -> bytes:
-    """The bytes of one streamed chat completion. `request_id` lets a server's log be matched with the ledger."""
-    body: dict[str, Any] = {
-        "model": served.model,
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": profile.max_tokens,
-        "temperature": profile.temperature,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    if served.counts_tokens:
-        body["stream_options"]["continuous_usage_stats"] = True
-    if profile.ignore_eos:
-        body["ignore_eos"] = True
-    encoded = json.dumps(body, separators=(",", ":")).encode()
-    return target.post("/v1/chat/completions", encoded, ("X-Request-Id", request_id))

@@ -1,24 +1,29 @@
 """One HTTP/1.1 request on one connection: sends it, stamps every piece of the answer on arrival, keeps it unread.
 
-The receive path does nothing but stamp and store; reading comes after the stream. It uses the standard library's
-sockets, so that under gevent's patches a request costs a greenlet. It never raises for what a server or a network did:
-the Wire says how it ended. It must not know what the bytes mean, except where the message ends.
+The receive path, a callback of the event loop, stamps, stores and follows HTTP's framing to know where the message
+ends; what the body says is read after the stream. It never raises for what a server or a network did: the Wire says how
+it ended.
 """
 
 from __future__ import annotations
 
-import socket
 import ssl
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from time import perf_counter_ns
-from typing import Final
+from typing import Any, Final
 
+import gevent
+from gevent.event import Event
+
+from loadtest.connection import NO_STAMP, Address, Connection, Peer, open_connection
 from loadtest.http1 import Malformed, ResponseReader
+from loadtest.pool import Pool
 
-READ_SIZE: Final = 65_536
-LAST_CHUNK: Final = b"0\r\n\r\n"
-Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+__all__ = ["Address", "Cut", "Ending", "Limits", "Peer", "Wire", "exchange"]
+
+RACE_NS: Final = 50_000_000
+READABLE: Final = 1
 
 
 class Cut(Exception):
@@ -31,23 +36,31 @@ class Ending(Enum):
     OPEN = auto()
     COMPLETE = auto()
     CLOSED = auto()
+    MALFORMED = auto()
     UNREACHABLE = auto()
     RESET = auto()
     TIMEOUT = auto()
     CUT = auto()
 
 
-@dataclass
+@dataclass(slots=True)
 class Wire:
-    """What happened on the wire. Times are perf_counter nanoseconds; `pieces` are what each read returned, and when."""
+    """What happened on the wire. Times are perf_counter nanoseconds.
+
+    `response` holds what arrived, its body still unread. `reads` has an entry for each read: when its bytes arrived,
+    and how long they had waited in the kernel (NO_STAMP where it gave no stamp: they then count as arrived when read).
+    `resends` counts idle connections that turned out to be dead.
+    """
 
     begun_ns: int | None = None
     connected_ns: int | None = None
     sent_ns: int | None = None
     ended_ns: int | None = None
-    pieces: list[tuple[bytes, int]] = field(default_factory=list)
+    response: ResponseReader = field(default_factory=ResponseReader)
+    reads: list[tuple[int, int]] = field(default_factory=list)
     ending: Ending = Ending.OPEN
     why: str = ""
+    resends: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,115 +73,149 @@ class Limits:
     total_s: float
 
 
-@dataclass(frozen=True)
-class Peer:
-    """Where to connect: resolved once, so that no request waits for a name server. `tls` holds the trusted roots."""
+def exchange(peer: Peer, request: bytes, limits: Limits, wire: Wire, pool: Pool | None = None) -> None:
+    """Send a request and record its answer in `wire`, which is valid at any moment, also when this was cut short.
 
-    host: str
-    port: int
-    addresses: tuple[Address, ...]
-    tls: ssl.SSLContext | None = None
-
-
-def exchange(peer: Peer, request: bytes, limits: Limits, wire: Wire) -> None:
-    """Send a request and record its answer in `wire`, which is valid at any moment, also when this was cut short."""
+    With a pool, an open connection is used where one stands ready, and handed back when it can serve again.
+    """
     wire.begun_ns = perf_counter_ns()
-    connection: socket.socket | None = None
+    connection: Connection | None = None
+    keep = False
     try:
-        connection = _connect(peer, limits, wire)
-        if connection is not None:
-            wire.sent_ns = perf_counter_ns()
-            connection.sendall(request)
-            _receive(connection, limits, wire, wire.sent_ns)
+        connection = pool.take() if pool is not None else None
+        while True:
+            connection = connection or _connect(peer, limits, wire)
+            if connection is None:
+                return
+            wire.connected_ns = max(connection.opened_ns, wire.begun_ns)
+            began_ns = perf_counter_ns()
+            wire.sent_ns = wire.sent_ns or began_ns
+            _Reception(connection, limits, wire).perform(request, began_ns)
+            if not _was_dead(connection, wire, began_ns):
+                break
+            connection.close()
+            connection = None
+            wire.resends += 1
+            wire.ending, wire.why = Ending.OPEN, ""
+        keep = wire.ending is Ending.COMPLETE and wire.response.reusable
     except Cut as cut:
         wire.ending, wire.why = Ending.CUT, str(cut)
-    except TimeoutError:  # only from sending: the other waits name themselves
-        wire.ending, wire.why = Ending.TIMEOUT, f"could not send within {limits.idle_s:g} s"
-    except OSError as error:
-        wire.ending, wire.why = Ending.RESET, _said(error)
     finally:
         wire.ended_ns = perf_counter_ns()
         if connection is not None:
-            connection.close()
+            connection.used = True
+            if pool is not None and keep:
+                pool.give(connection)
+            else:
+                connection.close()
 
 
-def _connect(peer: Peer, limits: Limits, wire: Wire) -> socket.socket | None:
-    for family, address in peer.addresses:
-        plain = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            plain.settimeout(limits.connect_s)
-            plain.connect(address)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = plain if peer.tls is None else peer.tls.wrap_socket(plain, server_hostname=peer.host)
-            connection.settimeout(limits.idle_s)
-        except TimeoutError:
-            plain.close()
-            wire.ending, wire.why = Ending.TIMEOUT, f"no connection within {limits.connect_s:g} s"
-        except OSError as error:
-            plain.close()
-            wire.ending, wire.why = Ending.UNREACHABLE, _said(error)
-        except Cut:
-            plain.close()
-            raise
-        else:
-            wire.ending, wire.why = Ending.OPEN, ""
-            wire.connected_ns = perf_counter_ns()
-            return connection
+def _connect(peer: Peer, limits: Limits, wire: Wire) -> Connection | None:
+    try:
+        return open_connection(peer, limits.connect_s)
+    except TimeoutError:
+        wire.ending, wire.why = Ending.TIMEOUT, f"no connection within {limits.connect_s:g} s"
+    except OSError as error:
+        wire.ending, wire.why = Ending.UNREACHABLE, _said(error)
     return None
 
 
-def _receive(connection: socket.socket, limits: Limits, wire: Wire, sent_ns: int) -> None:
-    """Stamp and store until the message ends. Where that is, is known from the head, or looks like the last chunk."""
-    head: ResponseReader | None = ResponseReader()
-    length: int | None = None
-    received = 0
-    tail = b""
-    now = sent_ns
-    while True:
-        patience, why = (limits.idle_s, "no byte") if wire.pieces else (limits.first_byte_s, "no first byte")
-        left = limits.total_s - (now - sent_ns) / 1e9
-        connection.settimeout(max(min(patience, left), 1e-3))
+def _was_dead(connection: Connection, wire: Wire, began_ns: int) -> bool:
+    """Whether an idle connection had been closed by the server just as we sent, so that it never saw the request.
+
+    A fresh connection is never sent twice, nor one on which a byte came back, nor one that took its time to fail: a
+    server that dies over a request must show in the outcomes.
+    """
+    failed = wire.ending in (Ending.RESET, Ending.CLOSED) and not wire.reads
+    return connection.used and failed and perf_counter_ns() - began_ns < RACE_NS
+
+
+class _Reception:
+    """Sends one request and takes in its answer. The loop calls back at each readable moment and at each deadline."""
+
+    def __init__(self, connection: Connection, limits: Limits, wire: Wire) -> None:
+        self._connection, self._limits, self._wire = connection, limits, wire
+        self._feed = wire.response.feed
+        self._done = Event()
+        self._crash: BaseException | None = None
+        self._timer: Any = None
+        self._last_ns = self._began_ns = 0
+
+    def perform(self, request: bytes, began_ns: int) -> None:
+        self._last_ns = self._began_ns = began_ns
         try:
-            piece = connection.recv(READ_SIZE)
+            self._connection.write(request, self._limits.idle_s)
         except TimeoutError:
-            bound = f"{why} within {patience:g} s" if patience <= left else f"not done within {limits.total_s:g} s"
-            wire.ending, wire.why = Ending.TIMEOUT, bound
-            return
-        now = perf_counter_ns()
+            self._end(Ending.TIMEOUT, f"could not send within {self._limits.idle_s:g} s")
+        except OSError as error:
+            self._end(Ending.RESET, _said(error))
+        else:
+            self._receive()
+
+    def _receive(self) -> None:
+        readable = gevent.get_hub().loop.io(self._connection.fileno(), READABLE)
+        try:
+            readable.start(self._readable)
+            self._arm(min(self._limits.first_byte_s, self._limits.total_s))
+            self._done.wait()
+        finally:
+            for watcher in (readable, self._timer):
+                if watcher is not None:
+                    watcher.stop()
+                    watcher.close()
+        if self._crash is not None:
+            raise self._crash
+
+    def _readable(self) -> None:
+        try:
+            self._take()
+        except OSError as error:
+            self._end(Ending.RESET, _said(error))
+        except BaseException as error:  # noqa: BLE001 - the loop would only print it: raised again by perform
+            self._crash = error
+            self._done.set()
+
+    def _take(self) -> None:
+        """Stamp and store; then see whether that was the end of the message."""
+        found = self._connection.read()
+        if found is None:
+            return None
+        piece, at, waited = found
+        wire = self._wire
         if not piece:
-            wire.ending, wire.why = Ending.CLOSED, "the connection was closed"
-            return
-        wire.pieces.append((piece, now))
-        received += len(piece)
-        tail = (tail + piece)[-len(LAST_CHUNK) :]
-        if head is not None:
-            head, length = _head(head, piece)
-        if received == length or (tail == LAST_CHUNK and is_complete(wire.pieces)):
-            wire.ending = Ending.COMPLETE
-            return
-        if now - sent_ns > limits.total_s * 1e9:
-            wire.ending, wire.why = Ending.TIMEOUT, f"not done within {limits.total_s:g} s"
-            return
+            wire.response.close()
+            return self._end(Ending.COMPLETE if wire.response.complete else Ending.CLOSED, "the connection was closed")
+        if waited != NO_STAMP and at < self._last_ns:  # nothing arrives before it was asked for: the wall clock jumped
+            at, waited = perf_counter_ns(), NO_STAMP
+        self._last_ns = at
+        wire.reads.append((at, waited))
+        try:
+            self._feed(piece, at)
+        except Malformed as error:
+            return self._end(Ending.MALFORMED, str(error))
+        return self._end(Ending.COMPLETE, "") if wire.response.complete else None
 
+    def _arm(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+        self._timer = gevent.get_hub().loop.timer(max(seconds, 1e-3))
+        self._timer.start(self._deadline, update=True)
 
-def _head(reader: ResponseReader, piece: bytes) -> tuple[ResponseReader | None, int | None]:
-    """Read on until the head is whole, then give the reader up; and the response's length where the head told it."""
-    try:
-        reader.feed(piece, 0)
-    except Malformed:
-        return None, None
-    return (reader, None) if reader.status is None else (None, reader.wire_length)
+    def _deadline(self) -> None:
+        """Give up when it is time to; otherwise come back when it may be."""
+        limits, now = self._limits, perf_counter_ns()
+        patience, why = (limits.idle_s, "no byte") if self._wire.reads else (limits.first_byte_s, "no first byte")
+        quiet_s, all_s = patience - (now - self._last_ns) / 1e9, limits.total_s - (now - self._began_ns) / 1e9
+        if min(quiet_s, all_s) > 0:
+            return self._arm(min(quiet_s, all_s))
+        bound = f"{why} within {patience:g} s" if quiet_s <= all_s else f"not done within {limits.total_s:g} s"
+        return self._end(Ending.TIMEOUT, bound)
 
-
-def is_complete(pieces: list[tuple[bytes, int]]) -> bool:
-    """Whether these pieces are a whole response."""
-    reader = ResponseReader()
-    try:
-        for piece, at in pieces:
-            reader.feed(piece, at)
-    except Malformed:
-        return False
-    return reader.complete
+    def _end(self, ending: Ending, why: str) -> None:
+        if not self._done.is_set():
+            self._wire.ending, self._wire.why = ending, why
+            self._done.set()
 
 
 def _said(error: OSError) -> str:

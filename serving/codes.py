@@ -86,6 +86,11 @@ NOT_WORSE: Final = Code(
     "Is the candidate no worse than the baseline?",
     "With the stated confidence, it is worse by no more than the margin.",
 )
+CAPACITY_FOUND: Final = Code(
+    "WG209",
+    "What is the highest rate that meets the SLOs?",
+    "A sweep found it: that rate passed, and a slightly higher one failed.",
+)
 TELEMETRY_WITHIN: Final = Code(
     "WG210",
     "Did servers and GPUs stay within their limit during the run?",

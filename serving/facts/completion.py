@@ -7,10 +7,12 @@ tool_calls, then [DONE], after at least one chunk of content. It never times any
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, Struct
 
 GOOD_FINISH_REASONS: Final = frozenset({"stop", "length", "tool_calls"})
 DONE: Final = b"[DONE]"
@@ -32,6 +34,8 @@ class EventReader:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Take the next bytes; return the data of each event that they completed, in order."""
+        if not (self._rest or self._data or self._start or self._swallow_lf) and _is_one_event(piece):
+            return [piece[6:-2]]
         events: list[bytes] = []
         for line in self._lines(piece):
             if not line:
@@ -62,8 +66,12 @@ class EventReader:
         return lines
 
 
-@dataclass(frozen=True)
-class Chunk:
+def _is_one_event(piece: bytes) -> bool:
+    """Whether these are the bytes of exactly one plain event: what nearly every read of a stream brings."""
+    return piece[:6] == b"data: " and piece[-2:] == b"\n\n" and piece.count(b"\n") == 2 and b"\r" not in piece
+
+
+class Chunk(NamedTuple):
     """What one event said.
 
     `text` is content, or reasoning where `reasoning` is true; `tool` marks a tool-call delta. A chunk that carries none
@@ -91,37 +99,97 @@ class Chunk:
 
 def read_chunk(data: bytes) -> Chunk:
     """Read the data of one event of a chat or text completion stream. Anything that is not such a chunk is an error."""
-    if data.strip() == DONE:
+    if data[:1] != b"{" and data.strip() == DONE:
         return Chunk(done=True)
     try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
+        body = _PLAIN.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _read_with_care(data)
+    if body.error is not UNSET or body.object == "error":
+        return _read_with_care(data)
+    choice = body.choices[0] if body.choices else _NO_CHOICE
+    delta = choice.delta
+    content = delta.content or choice.text or ""
+    thought = "" if content else delta.reasoning_content or delta.reasoning or ""
+    usage = body.usage or _NO_USAGE
+    cached = usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else None
+    return Chunk(
+        content or thought,
+        thought != "",
+        bool(delta.tool_calls),
+        choice.finish_reason or None,
+        usage.completion_tokens,
+        usage.prompt_tokens,
+        cached,
+    )
+
+
+Count = Annotated[int, Meta(ge=0)]
+
+
+class _Details(Struct, frozen=True, gc=False):
+    cached_tokens: Count | None = None
+
+
+class _Usage(Struct, frozen=True, gc=False):
+    completion_tokens: Count | None = None
+    prompt_tokens: Count | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+class _Delta(Struct, frozen=True, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[Any] | None = None
+
+
+class _Choice(Struct, frozen=True, gc=False):
+    delta: _Delta = _Delta()
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Body(Struct, frozen=True, gc=False):
+    """A chunk as servers normally write one; what deviates in any type is read with care instead."""
+
+    choices: list[_Choice]
+    usage: _Usage | None = None
+    error: Any = UNSET
+    object: Any = None
+
+
+_PLAIN: Final = msgspec.json.Decoder(_Body)
+_NO_CHOICE: Final = _Choice()
+_NO_USAGE: Final = _Usage()
+
+
+def _read_with_care(data: bytes) -> Chunk:
+    """Read an event that is no plain chunk: an error, or one with members of odd types, which count as absent."""
+    try:
+        body = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return Chunk(error="an event that is not JSON")
     if not isinstance(body, dict):
         return Chunk(error="an event that is not a JSON object")
     if body.get("error") or body.get("object") == "error":
         return Chunk(error=_error_text(body), error_type=_error_type(body))
-    usage = _object(body.get("usage"))
-    counted = Chunk(
-        completion_tokens=_count(usage, "completion_tokens"),
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        cached_tokens=_count(_object(usage.get("prompt_tokens_details")), "cached_tokens"),
-    )
     choices = body.get("choices")
     if not isinstance(choices, list):
         return Chunk(error="an event without choices")
-    if not choices:
-        return counted
-    choice = _object(choices[0])
+    choice = _object(choices[0]) if choices else {}
     delta = _object(choice.get("delta"))
     content = _text(delta, "content") or _text(choice, "text")
-    thought = _text(delta, "reasoning_content") or _text(delta, "reasoning")
-    return replace(
-        counted,
+    thought = "" if content else _text(delta, "reasoning_content") or _text(delta, "reasoning")
+    usage = _object(body.get("usage"))
+    return Chunk(
         text=content or thought,
-        reasoning=bool(thought) and not content,
+        reasoning=bool(thought),
         tool=bool(delta.get("tool_calls")),
         finish_reason=_text(choice, "finish_reason") or None,
+        completion_tokens=_count(usage, "completion_tokens"),
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        cached_tokens=_count(_object(usage.get("prompt_tokens_details")), "cached_tokens"),
     )
 
 
@@ -171,10 +239,14 @@ class Completion:
             self.token_chunks += 1
             if not chunk.reasoning:
                 self.texts.append(chunk.text)
-        for name in ("finish_reason", "completion_tokens", "prompt_tokens", "cached_tokens"):
-            value = getattr(chunk, name)
-            if value is not None:
-                setattr(self, name, value)
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason
+        if chunk.completion_tokens is not None:
+            self.completion_tokens = chunk.completion_tokens
+        if chunk.prompt_tokens is not None:
+            self.prompt_tokens = chunk.prompt_tokens
+        if chunk.cached_tokens is not None:
+            self.cached_tokens = chunk.cached_tokens
         if self.error is None:
             self.error, self.error_type = chunk.error, chunk.error_type
         self.done = self.done or chunk.done

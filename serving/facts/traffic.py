@@ -158,7 +158,9 @@ class RunEnd:
     received byte may have been stamped where the kernel did not stamp it. `client_lag` is a histogram (as
     `facts.histogram` writes one) of the milliseconds that received bytes waited in the kernel, `kernel_stamps` the
     share of reads that the kernel stamped, `coalesced` how many token chunks came in one read with an earlier one and
-    share its stamp. `cpu_s` is the processor time that the harness used.
+    share its stamp. `cpu_s` is the processor time that the harness used, `core_share` how much of its core the busiest of
+    its `workers` did. `phases` are those of a run that found its rates on the way. `prompts` tells how well the prompts'
+    lengths could be set, `sweep` what a sweep found.
     """
 
     records: int
@@ -170,6 +172,11 @@ class RunEnd:
     kernel_stamps: float | None = None
     chunks: int = 0
     coalesced: int = 0
+    core_share: float | None = None
+    workers: int = 1
+    phases: tuple[Phase, ...] = ()
+    prompts: dict[str, Any] | None = None
+    sweep: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -180,15 +187,19 @@ class Traffic:
     requests: tuple[RequestSeen, ...]
     end: RunEnd
 
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases that the requests name; none in a ledger that does not tell them."""
+        return self.end.phases or self.plan.load.phases
+
     @cached_property
     def window(self) -> tuple[RequestSeen, ...]:
         """The requests that count, in the order of their schedule: those of phases that count, after the warm-up."""
-        load = self.plan.load
-        counts = [phase.counts for phase in load.phases]
+        counts = [phase.counts for phase in self.phases]
         kept = (
             request
             for request in self.requests
-            if (counts[request.phase] if counts else request.scheduled_s >= load.warmup_s)
+            if (counts[request.phase] if counts else request.scheduled_s >= self.plan.load.warmup_s)
         )
         return tuple(sorted(kept, key=lambda request: request.index))
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from loadtest.outcome import settle
 from loadtest.profile import Profile
-from loadtest.target import completion_request, find_model, target_of
+from loadtest.prompts.prompt import Prompt, user
+from loadtest.request import Requests
+from loadtest.target import find_model, target_of
 from loadtest.transport import Limits, Wire, exchange
 from serving.expectations import Slo
 from serving.facts.traffic import RequestSeen
@@ -38,7 +40,8 @@ def profile_of(**fields: object) -> Profile:
 def ask(url: str, limits: Limits = LIMITS, ca_cert: Path | None = None, api_key: str | None = None) -> Asked:
     """Find the model, ask once, settle."""
     target = target_of(url, api_key, ca_cert)
-    request = completion_request(target, find_model(target, None, 5), profile_of(), PROMPT, "warmgate-0-0")
+    requests = Requests(target, find_model(target, None, 5), profile_of())
+    request = requests.bytes_of(Prompt("synthetic-0-0", (user(PROMPT),)), "warmgate-0-0")
     wire, origin_ns = Wire(), time.perf_counter_ns()
     exchange(target.peer, request, limits, wire)
     return Asked(settle(0, "synthetic-0-0", 0.0, wire, origin_ns), wire, origin_ns)
