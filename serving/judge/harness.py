@@ -108,12 +108,12 @@ def _read_on_time(traffic: Traffic, bounds: HarnessBounds) -> Finding:
 
 def _had_cpu(traffic: Traffic, bounds: HarnessBounds) -> Finding:
     end, expected = traffic.end, f"<= {bounds.cpu_share:.0%} of its core"
-    if end.cpu_s is None or end.elapsed_s < LEAST_S:
-        why = (
-            "the harness did not record it" if end.cpu_s is None else f"a run under {LEAST_S:g} s is too short to tell"
-        )
+    share = end.core_share
+    if share is None and end.cpu_s is not None:
+        share = end.cpu_s / max(end.elapsed_s, LEAST_S) / end.workers
+    if share is None or end.elapsed_s < LEAST_S:
+        why = "the harness did not record it" if share is None else f"a run under {LEAST_S:g} s is too short to tell"
         return _finding(HARNESS_HAD_CPU, NOT_APPLICABLE, "harness CPU", "not seen", expected, why)
-    share = end.cpu_s / end.elapsed_s
     return _bounded(
         HARNESS_HAD_CPU,
         "harness CPU",
