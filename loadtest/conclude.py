@@ -1,36 +1,71 @@
 """From the traffic of a run to its conclusion: judge it, write the report, say it in a few lines.
 
-Both shells end here.
+Both shells end here. A file that cannot be written costs the run neither its verdict nor its ledger.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loadtest.document import document
+from loadtest.document_parts import Swept
+from loadtest.page import milliseconds
 from loadtest.profile import Profile
-from loadtest.report import milliseconds, write_report
+from loadtest.report import write_document, write_report
+from serving.errors import CannotAct
+from serving.facts.telemetry import Telemetry
 from serving.facts.traffic import Traffic
 from serving.judge.slo import judge_traffic
 from serving.report.text import render_text
-from serving.verdict import Report
+from serving.verdict import Finding, Report, Verdict
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a run came to. `unwritten` has a line for each file of the report that could not be written."""
+
+    body: dict[str, Any]
+    report: Report
+    unwritten: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """The verdict's, and never 0 when a part of the report is missing."""
+        return int(self.body["exit_code"])
 
 
 def conclude(
-    traffic: Traffic, profile: Profile, attached: Sequence[dict[str, Any]], directory: Path
-) -> tuple[dict[str, Any], Report]:
-    """Judge the run against its profile and write report.json and report.html. Raises CannotAct."""
-    report = judge_traffic(traffic, profile.slos, profile.harness)
-    body = document(traffic, profile, report, attached)
-    write_report(directory, body, traffic, profile.slos)
-    return body, report
+    traffic: Traffic,
+    profile: Profile,
+    attached: Sequence[dict[str, Any]],
+    directory: Path,
+    *,
+    telemetry: Telemetry | None = None,
+    swept: Swept | None = None,
+    also: Sequence[Finding] = (),
+) -> Conclusion:
+    """Judge the run against its profile and write its report. `also` are findings that other judges came to.
+
+    report.json comes first, so that nothing that happens later can cost the verdict.
+    """
+    judged = judge_traffic(traffic, profile.gates, profile.harness, profile.confidence)
+    report = Report(judged.title, (*judged.findings, *also))
+    body = document(traffic, profile, report, attached, telemetry, swept)
+    unwritten = write_document(directory, body)
+    unwritten += write_report(directory, body, report, traffic, profile.slos, telemetry)
+    if unwritten and report.verdict is Verdict.PASS:
+        body["exit_code"] = CannotAct.exit_code
+        unwritten += (problem for problem in write_document(directory, body) if problem not in unwritten)
+    return Conclusion(body, report, tuple(unwritten))
 
 
-def verdict_text(body: dict[str, Any], report: Report, directory: Path, *, color: bool) -> str:
+def verdict_text(conclusion: Conclusion, directory: Path, *, color: bool) -> str:
     """The findings as a table, the figures in a few lines, and the verdict at the end."""
-    table, _, _ = render_text(report, color=color).rstrip("\n").rpartition("\n\n")
+    body = conclusion.body
+    table, _, _ = render_text(conclusion.report, color=color).rstrip("\n").rpartition("\n\n")
     load, metrics = body["load"], body["metrics"]
     lines = [table, ""]
     for name in ("ttft", "itl", "e2e"):
@@ -42,8 +77,9 @@ def verdict_text(body: dict[str, Any], report: Report, directory: Path, *, color
     lines.append(f"  requests {counted}")
     if load["offered_per_s"] is not None and load["achieved_per_s"] is not None:
         lines.append(f"  load     {load['offered_per_s']:.2f}/s offered, {load['achieved_per_s']:.2f}/s sent")
-    lag = body["measurement"]["schedule_lag_ms"]
+    lag = metrics["schedule_lag_ms"]
     if lag:
         lines.append(f"  harness  {milliseconds(lag['p99'])} late at p99")
-    lines += ["", f"{body['verdict'].upper()} (exit code {body['exit_code']}): {directory / 'report.html'}", ""]
+    where = directory / ("report.html" if not conclusion.unwritten else "")
+    lines += ["", f"{body['verdict'].upper()} (exit code {conclusion.exit_code}): {where}", ""]
     return "\n".join(lines)

@@ -85,9 +85,10 @@ class Session:
         shown = Progress(run, sys.stderr) if self._environment.web_ui is None else nullcontext()
         with shown:
             traffic = run.perform(directory / "ledger.jsonl")
-        body, report = conclude(traffic, profile, attached, directory)
-        sys.stdout.write(verdict_text(body, report, directory, color=color_wanted(sys.stdout, os.environ)))
-        return int(body["exit_code"])
+        conclusion = conclude(traffic, profile, attached, directory)
+        sys.stdout.write(verdict_text(conclusion, directory, color=color_wanted(sys.stdout, os.environ)))
+        sys.stderr.writelines(f"warmgate: {problem}\n" for problem in conclusion.unwritten)
+        return conclusion.exit_code
 
 
 def _event_for_each(environment: Environment, name: str) -> Callable[[RequestSeen], None]:

@@ -1,26 +1,24 @@
-"""Writes the report of a run: report.json, and report.html, one file that opens from disk and loads nothing.
+"""Writes the files of a run's report: JSON, one HTML page that loads nothing, JUnit XML, and one line a request as CSV.
 
-Formatting and writing only; what it says was decided by the judge. A file is there whole or not at all.
+Formatting and writing only; what it says was decided by the judge. A file is there whole or not at all, and one that
+cannot be written takes no other with it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from loadtest.plots import plots
-from serving.errors import CannotAct, Refused
+from loadtest.page import page
+from loadtest.table import rows
+from serving.errors import Refused
 from serving.expectations import Slo
-from serving.facts.samples import METRICS
+from serving.facts.telemetry import Telemetry
 from serving.facts.traffic import Traffic
-
-STATISTICS: Final = ("n", "failed", "mean", "p50", "p90", "p95", "p99", "max")
-MARKS: Final = {"pass": "✓", "fail": "✗", "unknown": "?", "invalid": "?", "not_applicable": "–"}
+from serving.report.junit import render_junit
+from serving.verdict import Report
 
 
 def read_attachment(path: Path) -> dict[str, Any]:
@@ -37,39 +35,47 @@ def read_attachment(path: Path) -> dict[str, Any]:
     return dict(body)
 
 
-def write_report(directory: Path, document: dict[str, Any], traffic: Traffic, slos: Sequence[Slo]) -> None:
-    """Write report.json and report.html into the directory. Raises CannotAct with one line."""
-    _write(directory / "report.json", json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    _write(directory / "report.html", page(document, traffic, slos))
+def write_document(directory: Path, document: dict[str, Any]) -> list[str]:
+    """Write report.json. Returns a line when it could not be written."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return _written(directory, {"report.json": lambda: [text, "\n"]})
 
 
-def page(document: dict[str, Any], traffic: Traffic, slos: Sequence[Slo]) -> str:
-    """The text of report.html."""
-    environment = Environment(
-        loader=PackageLoader("loadtest", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+def write_report(
+    directory: Path,
+    document: dict[str, Any],
+    report: Report,
+    traffic: Traffic,
+    slos: Sequence[Slo],
+    telemetry: Telemetry | None = None,
+) -> list[str]:
+    """Write junit.xml, requests.csv and report.html. Returns a line for each that could not be written."""
+    return _written(
+        directory,
+        {
+            "junit.xml": lambda: [render_junit(report)],
+            "requests.csv": lambda: rows(traffic, slos),
+            "report.html": lambda: [page(document, traffic, slos, telemetry)],
+        },
     )
-    environment.filters["ms"] = milliseconds
-    # chart.py escapes every text that it is given
-    pictures = [(plot, Markup(plot.svg)) for plot in plots(traffic, slos)]
-    template = environment.get_template("report.html.j2")
-    return template.render(r=document, plots=pictures, meanings=METRICS, statistics=STATISTICS, marks=MARKS)
 
 
-def milliseconds(value: float | None, failed: int = 0) -> str:
-    """A latency for people: three figures or so, with its unit; a failed request's has none.
-
-    >>> [milliseconds(value) for value in (0.1234, 12.345, 1234.5, None)], milliseconds(None, failed=2)
-    (['0.12 ms', '12.3 ms', '1,234 ms', '–'], 'failed')
-    """
-    if value is None:
-        return "failed" if failed else "–"
-    return f"{value:,.0f} ms" if value >= 100 else f"{value:.1f} ms" if value >= 1 else f"{value:.2f} ms"
+def _written(directory: Path, files: dict[str, Callable[[], Iterable[str]]]) -> list[str]:
+    told = (_write(directory / name, texts) for name, texts in files.items())
+    return [problem for problem in told if problem is not None]
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, texts: Callable[[], Iterable[str]]) -> str | None:
+    """Write a file whole, or say in one line why not."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        with partial.open("w", encoding="utf-8", errors="replace", newline="") as file:
+            file.writelines(texts())
         partial.replace(path)
     except OSError as error:
-        raise CannotAct(f"cannot write {path}: {error.strerror}: make room; the ledger beside it is kept") from error
+        partial.unlink(missing_ok=True)
+        return f"cannot write {path}: {error.strerror}: make room; the ledger beside it is kept"
+    except ImportError as error:
+        partial.unlink(missing_ok=True)
+        return f"cannot draw {path}: the package {error.name!r} is missing: pip install 'warmgate[loadtest]'"
+    return None

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+import subprocess
+import sys
+from base64 import b64encode
+from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 
-from loadtest.chart import Axis, Chart
 from loadtest.conclude import conclude, verdict_text
 from loadtest.document import document, in_flight
-from loadtest.report import page, read_attachment
-from serving.errors import CannotAct, Refused
+from loadtest.page import page
+from loadtest.report import read_attachment
+from serving.errors import Refused
 from serving.expectations import Slo
-from serving.facts.traffic import Outcome, Traffic
+from serving.facts.series import Series
+from serving.facts.telemetry import Source, Telemetry
+from serving.facts.traffic import Outcome, Phase, Traffic
 from serving.judge.slo import judge_traffic
 from tests.loadtest.asking import profile_of
 from tests.loadtest.runs import failed, request, traffic
@@ -27,7 +32,7 @@ SLOS = (
     Slo(metric="ttft", statistic="p95", at_most_ms=300),
     Slo(metric="goodput", at_least_share=0.9),
 )
-PROFILE = profile_of(slos=SLOS)
+PROFILE = profile_of(slos=SLOS, confidence="none")
 GOOD = traffic(*(request(index, ttft_s=0.1 + index / 1000) for index in range(40)), warmup_s=2.0)
 MIXED = traffic(
     *(request(index) for index in range(30)),
@@ -61,9 +66,21 @@ class Outline(HTMLParser):
         assert self.stack.pop() == tag
 
 
+def figures_of(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', text, re.S)
+    assert found is not None
+    figures: dict[str, Any] = json.loads(found[1])
+    return figures
+
+
 def report_of(run: Traffic, attached: list[dict[str, Any]] | None = None) -> tuple[dict[str, Any], str]:
     body = document(run, PROFILE, judge_traffic(run, SLOS, PROFILE.harness), attached or [])
     return body, page(body, run, SLOS)
+
+
+def written(text: str) -> str:
+    """The page without plotly.js: what this project wrote into it."""
+    return re.sub(r"<script>/\*\*\n\* plotly\.js v.*?</script>", "<script></script>", text, flags=re.S)
 
 
 RUNS = [pytest.param(run, id=name) for name, run in (("good", GOOD), ("mixed", MIXED), ("nothing", NOTHING))]
@@ -71,29 +88,43 @@ RUNS = [pytest.param(run, id=name) for name, run in (("good", GOOD), ("mixed", M
 
 @pytest.mark.parametrize("run", RUNS)
 def test_the_page_is_one_file_that_loads_nothing(run: Traffic):
-    _, text = report_of(run)
+    _, whole = report_of(run)
+    text = written(whole)
     outline = Outline()
     outline.feed(text)
     assert outline.stack == []
-    assert not {tag for tag, _ in outline.tags} & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    assert not {tag for tag, _ in outline.tags} & {"link", "img", "iframe", "object", "embed", "base", "form"}
     assert not {name for _, attributes in outline.tags for name in attributes} & {"src", "href", "srcset", "xlink:href"}
     assert not re.search(r"url\(|@import|@font-face", text)
     assert set(re.findall(r"https?://[^\s<\"]*", text)) <= {run.plan.base_url}
+    assert len(whole) < 8_000_000
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_every_picture_is_well_formed_and_stays_within_its_frame(run: Traffic):
+def test_no_script_runs_but_the_two_that_the_policy_names(run: Traffic):
     _, text = report_of(run)
-    pictures = re.findall(r"<svg.*?</svg>", text, re.S)
-    assert (len(pictures) == 0) == (run is NOTHING)
-    for picture in pictures:
-        root = ElementTree.fromstring(picture)
-        assert root.findtext("title")
-        assert "nan" not in picture
-        assert "inf" not in picture
-        for place in re.findall(r"[ML](-?[\d.]+),(-?[\d.]+)", picture):
-            assert 0 <= float(place[0]) <= 640
-            assert 0 <= float(place[1]) <= 300
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
+    assert len(scripts) == (0 if run is NOTHING else 2)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; ")
+    assert "http" not in policy[1]
+    for script in scripts:
+        assert f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" in policy[1].split("script-src")[1]
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_picture_has_its_place_its_data_and_its_words(run: Traffic):
+    _, text = report_of(run)
+    figures = figures_of(text)
+    places = re.findall(r'<div class="plot" id="([a-z-]+)" role="img" aria-label="([^"]+)"', text)
+    assert [name for name, _ in places] == list(figures)
+    expected = {"answer", "between", "latency", "outcomes", "rates", "in-flight", "tokens-out"}
+    assert set(figures) == (set() if run is NOTHING else expected)
+    for figure in figures.values():
+        assert figure["data"]
+        assert "NaN" not in json.dumps(figure)
+        assert "Infinity" not in json.dumps(figure)
 
 
 def test_a_good_run_says_pass_with_its_figures():
@@ -106,7 +137,9 @@ def test_a_good_run_says_pass_with_its_figures():
     assert body["tokens"]["output"] == 38 * 5
     assert body["goodput"] == 1.0
     assert "PASS" in text
-    assert "ttft p95 &lt;= 300" in text
+    assert "ttft p95" in text
+    assert "&lt;= 300 ms" in text
+    assert "ttft p95 \u2264 300 ms" in json.dumps(figures_of(text)["answer"], ensure_ascii=False)
 
 
 def test_a_run_with_failures_says_which_and_keeps_them_in_the_latencies():
@@ -133,13 +166,32 @@ def test_the_document_is_json_without_infinities():
         json.dumps(report_of(run)[0], allow_nan=False)
 
 
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
 def test_texts_from_outside_are_escaped():
-    run = traffic(failed(0, reason="<script>alert(1)</script>"))
+    run = replace(
+        traffic(failed(0, reason=HOSTILE), request(1, replica=HOSTILE), request(2, replica="b", arm=HOSTILE)),
+    )
+    run = replace(
+        run, plan=replace(run.plan, model=HOSTILE, load=replace(run.plan.load, phases=(Phase(HOSTILE, 0, 9),)))
+    )
     attached = [{"title": "<b>x", "verdict": "<i>", "findings": [{"subject": "<img src=x>", "verdict": "\"'><p>"}]}]
-    _, text = report_of(run, attached)
+    telemetry = Telemetry(
+        sources=(Source("</script>", "engine", HOSTILE),),
+        series={("</script>", "running"): Series((0.0, 1.0), (1.0, 2.0))},
+        missed={"</script>": ((0.5, HOSTILE),)},
+    )
+    body = document(run, PROFILE, judge_traffic(run, SLOS, PROFILE.harness), attached, telemetry)
+    text = page(body, run, SLOS, telemetry)
     outline = Outline()
-    outline.feed(text)
-    assert not {tag for tag, _ in outline.tags} & {"script", "img", "i>"}
+    outline.feed(written(text))
+    assert outline.stack == []
+    assert not {tag for tag, _ in outline.tags} & {"img", "i>"}
+    assert len([tag for tag, _ in outline.tags if tag == "script"]) == 3
+    pictures = json.dumps(figures_of(text))
+    assert "<script" not in pictures
+    assert "&lt;/script&gt;" in pictures
 
 
 def test_an_attached_report_is_shown_beside_and_does_not_change_the_verdict():
@@ -172,19 +224,79 @@ def test_an_attachment_that_is_no_report_is_refused(tmp_path: Path, text: str | 
         read_attachment(path)
 
 
-def test_conclude_writes_both_files_and_the_text_ends_with_the_verdict(tmp_path: Path):
-    body, report = conclude(GOOD, PROFILE, [], tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
-    assert json.loads((tmp_path / "report.json").read_text()) == body
-    text = verdict_text(body, report, tmp_path, color=False)
+def test_conclude_writes_every_file_and_the_text_ends_with_the_verdict(tmp_path: Path):
+    conclusion = conclude(GOOD, PROFILE, [], tmp_path)
+    files = ["junit.xml", "report.html", "report.json", "requests.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    assert json.loads((tmp_path / "report.json").read_text()) == conclusion.body
+    assert (conclusion.exit_code, conclusion.unwritten) == (0, ())
+    text = verdict_text(conclusion, tmp_path, color=False)
     assert text.splitlines()[-1] == f"PASS (exit code 0): {tmp_path / 'report.html'}"
-    body, report = conclude(NOTHING, PROFILE, [], tmp_path)
-    assert verdict_text(body, report, tmp_path, color=False).splitlines()[-1].startswith("INVALID (exit code 3)")
+    text = verdict_text(conclude(NOTHING, PROFILE, [], tmp_path), tmp_path, color=False)
+    assert text.splitlines()[-1].startswith("INVALID (exit code 3)")
 
 
-def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path):
-    with pytest.raises(CannotAct, match=r"report\.json: No such file or directory: make room; the ledger"):
-        conclude(GOOD, PROFILE, [], tmp_path / "gone")
+@pytest.mark.parametrize(
+    ("run", "code", "word"),
+    [
+        pytest.param(GOOD, 3, "PASS", id="a-pass-is-no-longer-one"),
+        pytest.param(MIXED, 1, "FAIL", id="a-failure-stays-one"),
+        pytest.param(NOTHING, 3, "INVALID", id="an-invalid-run-stays-one"),
+    ],
+)
+def test_files_that_cannot_be_written_are_a_line_each_and_cost_no_verdict(
+    tmp_path: Path, run: Traffic, code: int, word: str
+):
+    conclusion = conclude(run, PROFILE, [], tmp_path / "gone")
+    names = ["report.json", "junit.xml", "requests.csv", "report.html"]
+    assert [re.sub(r".*/gone/([a-z.]+): .*", r"\1", line) for line in conclusion.unwritten] == names
+    for line in conclusion.unwritten:
+        assert line.endswith("No such file or directory: make room; the ledger beside it is kept")
+        assert "\n" not in line
+    assert conclusion.exit_code == conclusion.body["exit_code"] == code
+    assert f"{word} (exit code {code})" in verdict_text(conclusion, tmp_path, color=False)
+
+
+@pytest.mark.parametrize("name", ["junit.xml", "requests.csv", "report.html"])
+def test_one_file_that_cannot_be_written_takes_no_other_with_it(tmp_path: Path, name: str):
+    (tmp_path / name).mkdir()
+    conclusion = conclude(GOOD, PROFILE, [], tmp_path)
+    assert len(conclusion.unwritten) == 1
+    assert f"cannot write {tmp_path / name}: Is a directory" in conclusion.unwritten[0]
+    assert conclusion.exit_code == 3
+    assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == 3
+    for other in {"junit.xml", "requests.csv", "report.html"} - {name}:
+        assert (tmp_path / other).stat().st_size > 0
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_missing_plotly_costs_the_page_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    conclusion = conclude(GOOD, PROFILE, [], tmp_path)
+    (line,) = conclusion.unwritten
+    assert "report.html: the package 'plotly.offline' is missing: pip install 'warmgate[loadtest]'" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["junit.xml", "report.json", "requests.csv"]
+
+
+def test_plotly_is_not_imported_before_a_page_is_drawn():
+    script = (
+        "import sys, loadtest.conclude, loadtest.report, loadtest.document;"
+        "sys.exit(any(name.startswith('plotly') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_process_that_gevent_has_patched_can_draw_the_page(tmp_path: Path):
+    script = (
+        "from gevent import monkey; monkey.patch_all();"
+        "from pathlib import Path; from loadtest.conclude import conclude;"
+        "from tests.loadtest.test_report import GOOD, PROFILE;"
+        f"conclusion = conclude(GOOD, PROFILE, [], Path({str(tmp_path)!r}));"
+        "raise SystemExit(conclusion.exit_code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "report.html").stat().st_size > 4_000_000
 
 
 def test_streams_in_flight_are_counted_from_sending_to_the_end():
@@ -194,22 +306,3 @@ def test_streams_in_flight_are_counted_from_sending_to_the_end():
         failed(2, sent_s=None, end_s=9.0),
     ]
     assert in_flight(run) == [(1.0, 1), (2.0, 2), (3.0, 1), (4.0, 0)]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "log"), [(0, 7, False), (0, 0, False), (3.3, 47_000, True), (5, 5, True), (0, 1, True)]
-)
-def test_an_axis_has_a_few_round_ticks_within_its_range(low: float, high: float, log: bool):
-    axis = Axis(low, high, "x", log=log)
-    ticks = axis.ticks()
-    assert 2 <= len(ticks) <= 14
-    assert ticks == sorted(ticks)
-    assert all(0 <= axis.place(tick) <= 1 for tick in ticks)
-    assert axis.place(high) <= 1
-    assert not math.isnan(axis.place(low))
-
-
-def test_a_step_line_holds_each_value_until_the_next():
-    chart = Chart(Axis(0, 10, "x"), Axis(0, 10, "y"), "about")
-    chart.line([(0, 0), (10, 10)], "a", step=True)
-    assert 'd="M58.0,258.0L628.0,258.0L628.0,14.0"' in chart.svg()
