@@ -41,7 +41,8 @@ def objection(profile: Profile) -> str | None:
         return None
     schedule = expected(profile)
     planned = schedule.requests if schedule.closed else schedule.counted
-    if not any(phase.counts for phase in schedule.phases) or (planned == 0 and not _random(load)):
+    surely_none = planned == 0 and not (_random(load) and schedule.due_s)
+    if surely_none or not any(phase.counts for phase in schedule.phases):
         outside = f"warmup_s {profile.warmup_s:g} and cooldown_s {profile.cooldown_s:g}"
         return f"no request would count outside of {outside}: lower them, or raise the duration or the rate"
     if planned is None or profile.no_gates:
@@ -72,7 +73,7 @@ def _too_few(slo: Slo, planned: int, profile: Profile) -> str | None:
     needed = _requests_needed(slo, profile)
     load, most = profile.load, float(planned)
     if isinstance(load, OpenKind) and _random(load):
-        most += 5 * math.sqrt(planned / min(1.0, load.burstiness or 1.0))
+        most += 5 * math.sqrt((planned + 1) / min(1.0, load.burstiness or 1.0))
     if most >= needed:
         return None
     more = "raise the number of requests"

@@ -120,7 +120,7 @@ def step(state: Sweep, result: Result) -> tuple[Sweep, Probe | Answer]:
         failed = ceiling[0] if ceiling else rules.start_rps
         low = max(failed / 2, lowest_rps(rules, state.requests_needed))
         if low >= failed:
-            return state, _answer(state, "not even the lowest rate that can be judged passed")
+            return state, _answer(state)
         return _ask(state, low)
     if ceiling is None and floor < rules.max_rps:
         return _ask(state, min(2 * floor, rules.max_rps))
@@ -139,12 +139,13 @@ def _ask(state: Sweep, rate_rps: float, least_s: float = 0.0) -> tuple[Sweep, Pr
 
 def _answer(state: Sweep, cut_short: str = "") -> Answer:
     floor, ceiling = state.floor, state.ceiling
-    at = f"{ceiling[0]:g}/s" if ceiling else ""
     if ceiling is None:
         why = f"{floor or 0:g}/s is sweep.max_rps, and it passed: raise it to find the end"
-    elif ceiling[1] is Verdict.FAIL:
-        why = f"a probe at {at} failed"
+    elif ceiling[1] is not Verdict.FAIL:
+        why = f"no probe at {ceiling[0]:g}/s could tell, not even the longest"
+    elif floor is None:
+        why = f"a probe at {ceiling[0]:g}/s failed, the lowest rate that was probed"
     else:
-        why = f"no probe at {at} could tell, not even the longest"
+        why = f"a probe at {ceiling[0]:g}/s failed"
     settled = not cut_short and ceiling is not None and ceiling[1] is Verdict.FAIL
     return Answer(floor, ceiling[0] if ceiling else None, settled, "; ".join(filter(None, (cut_short, why))))

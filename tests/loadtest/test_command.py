@@ -225,7 +225,8 @@ def test_a_wrong_request_is_exit_code_2_and_starts_nothing(tmp_path: Path, args:
 def test_an_unknown_key_in_a_profile_is_exit_code_2(tmp_path: Path):
     done = run(tmp_path, "--profile", profile_file(tmp_path, STEADY, warmup=3))
     assert done.code == 2
-    assert done.err.splitlines() == [f"warmgate: profile {tmp_path / 'profile.yaml'}: warmup: unknown key"]
+    said = "warmup: unknown key: the unit is in the name, as in warmup_s"
+    assert done.err.splitlines() == [f"warmgate: profile {tmp_path / 'profile.yaml'}: {said}"]
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.profile import ClosedLoop, OpenLoop, load_profile, shipped
+from loadtest.plan import expected, schedule_of
+from loadtest.profile import Profile, load_profile, shipped
 from serving.errors import Refused
 
 GOOD = """
 load: {arrivals: poisson, rate_rps: 2, duration_s: 10, seed: 1}
 slos: [{metric: goodput, at_least_share: 0.9}]
 """
+
+
+def shaped(load: str) -> str:
+    return f"load: {{{load}}}\nslos: [{{metric: goodput, at_least_share: 0.9}}]\nconfidence: none"
 
 
 def written(tmp_path: Path, text: str) -> str:
@@ -26,34 +31,41 @@ def test_every_shipped_profile_is_good_and_says_what_it_is_for(name: str):
     assert load_profile(name).description
 
 
-def test_demo_and_smoke_are_shipped():
-    assert {"demo", "smoke"} <= set(shipped())
+def test_the_profiles_that_are_promised_are_shipped():
+    assert shipped() == ["canary", "demo", "smoke", "soak", "spike", "steady", "sweep"]
 
 
-def test_the_demo_schedules_enough_requests_for_the_quantiles_that_it_gates():
-    from loadtest.schedule import arrivals
+@pytest.mark.parametrize(("name", "at_least"), [("demo", 20), ("steady", 1_000), ("canary", 2_000), ("soak", 7_000)])
+def test_a_shipped_profile_plans_enough_requests_for_what_it_gates(name: str, at_least: int):
+    profile = load_profile(name)
+    assert expected(profile).counted >= at_least
+    assert schedule_of(profile, seed=11).counted >= 0.9 * at_least
 
-    profile = load_profile("demo")
-    assert isinstance(profile.load, OpenLoop)
-    assert profile.load.seed is not None
-    due = arrivals(profile.load.arrivals, profile.load.rate_rps, profile.load.duration_s, profile.load.seed)
-    assert sum(at >= profile.warmup_s for at in due) >= 20
+
+def test_the_soak_is_an_hour_and_the_spike_and_the_sweep_are_what_they_are_called():
+    assert (schedule_of(load_profile("soak"), 1).end_s or 0) >= 3_600
+    assert [phase.name for phase in schedule_of(load_profile("spike"), 1).phases][1:] == ["base", "spike", "recovery"]
+    assert "sweep" in type(load_profile("sweep").load).model_fields
 
 
 def test_an_unknown_profile_names_the_known_ones():
-    with pytest.raises(Refused, match=r"unknown profile 'nightly': known are demo, smoke"):
+    with pytest.raises(Refused, match=r"unknown profile 'nightly': known are canary, demo, smoke"):
         load_profile("nightly")
 
 
 def test_a_file_that_is_not_there_names_the_known_ones():
-    with pytest.raises(Refused, match=r"nightly\.yaml: No such file or directory; known profiles are demo, smoke"):
+    with pytest.raises(
+        Refused, match=r"nightly\.yaml: No such file or directory; known profiles are canary, demo, smoke"
+    ):
         load_profile("nightly.yaml")
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        pytest.param(GOOD + "warmup: 3", "warmup: unknown key", id="unknown-key"),
+        pytest.param(
+            GOOD + "warmup: 3", "warmup: unknown key: the unit is in the name, as in warmup_s", id="unknown-key"
+        ),
         pytest.param(GOOD.replace("seed", "sed"), "load.sed: unknown key", id="unknown-key-below"),
         pytest.param(GOOD.replace("rate_rps: 2", "rate_rps: 0"), "load.rate_rps", id="no-rate"),
         pytest.param(GOOD.replace("rate_rps: 2", "rate_rps: .inf"), "load.rate_rps", id="infinite-rate"),
@@ -63,9 +75,18 @@ def test_a_file_that_is_not_there_names_the_known_ones():
             "more than 1,000,000 requests",
             id="too-many",
         ),
-        pytest.param(GOOD + "warmup_s: 10", "warmup_s is not shorter than the run", id="all-warmup"),
-        pytest.param(GOOD.replace("[{metric: goodput, at_least_share: 0.9}]", "[]"), "slos", id="nothing-gated"),
-        pytest.param(GOOD.replace("at_least_share: 0.9", "at_least: 0.9"), "unknown key", id="limit-without-unit"),
+        pytest.param(GOOD + "warmup_s: 10", "no request would count outside of warmup_s 10", id="all-warmup"),
+        pytest.param(
+            GOOD.replace("[{metric: goodput, at_least_share: 0.9}]", "[]"),
+            "slos: give at least one",
+            id="nothing-gated",
+        ),
+        pytest.param(GOOD.split("slos")[0], "slos: give at least one", id="no-slos-at-all"),
+        pytest.param(
+            GOOD.replace("at_least_share: 0.9", "at_least: 0.9"),
+            "slos.0.at_least: unknown key: the unit is in the name, as in at_least_share",
+            id="limit-without-unit",
+        ),
         pytest.param(
             GOOD.replace("at_least_share: 0.9", "at_least_share: 95"), "at_least_share", id="percent-as-share"
         ),
@@ -85,6 +106,27 @@ def test_a_file_that_is_not_there_names_the_known_ones():
             "exactly one of duration_s and requests",
             id="closed-loop-without-end",
         ),
+        pytest.param(GOOD.replace("seed: 1", "ramp: {}"), "load.rate_rps: cannot stand beside ramp", id="two-shapes"),
+        pytest.param(GOOD.replace("seed: 1", "burstiness: 2"), "goes with arrivals gamma", id="burstiness-of-poisson"),
+        pytest.param(GOOD.replace("poisson", "gamma"), "gamma needs burstiness", id="gamma-without-burstiness"),
+        pytest.param(GOOD.replace("seed: 1", "requests: 3"), "exactly one of duration_s and req", id="two-ends"),
+        pytest.param(shaped("stages: []"), "load.stages", id="no-stages"),
+        pytest.param(shaped("stages: [{rate_rps: 2, duration: 3}]"), "as in duration_s", id="stage-without-unit"),
+        pytest.param(shaped("stages: [{rate_rps: 0, duration_s: 9}]"), "no request would count", id="only-a-pause"),
+        pytest.param(
+            shaped("spike: {base_rps: 5, peak_rps: 5, before_s: 1, peak_s: 1, after_s: 1}"), "not above", id="no-spike"
+        ),
+        pytest.param(shaped("closed_loop: {}"), "load.closed_loop: give concurrency, or stages", id="no-streams"),
+        pytest.param(
+            shaped("closed_loop: {requests: 5, stages: [{concurrency: 1, duration_s: 1}]}"),
+            "stages have their own",
+            id="stages-and-an-end",
+        ),
+        pytest.param(shaped("sweep: {start_rps: 5, max_rps: 4}"), "max_rps is below start_rps", id="sweep-upside-down"),
+        pytest.param(
+            "load: 3\nslos: [{metric: goodput, at_least_share: 1}]", "load: must be a map", id="load-a-number"
+        ),
+        pytest.param(GOOD + '"a\\nb": 1', "a b: unknown key", id="newline-in-a-key"),
         pytest.param("- 1\n- 2", "must be a mapping", id="a-list"),
         pytest.param("", "must be a mapping", id="empty"),
         pytest.param("load: {", "not YAML", id="not-yaml"),
@@ -99,17 +141,31 @@ def test_a_bad_profile_is_refused_in_one_line(tmp_path: Path, text: str, said: s
     assert "mine.yaml" in str(refused.value)
 
 
-def test_overrides_replace_what_the_profile_says_and_are_checked_too(tmp_path: Path):
-    changed = load_profile(written(tmp_path, GOOD), rate_rps=7, duration_s=3, seed=0).load
-    assert isinstance(changed, OpenLoop)
-    assert (changed.rate_rps, changed.duration_s, changed.seed) == (7, 3, 0)
-    with pytest.raises(Refused, match=r"load\.rate_rps"):
-        load_profile(written(tmp_path, GOOD), rate_rps=-1)
+def test_a_profile_without_gates_says_so_and_keeps_what_its_goodput_means(tmp_path: Path):
+    bare = written(tmp_path, "load: {rate_rps: 2, duration_s: 10}\nno_gates: true")
+    assert (load_profile(bare).slos, load_profile(bare).gates) == ((), ())
+    profile = load_profile("demo", no_gates=True)
+    assert profile.gates == ()
+    assert profile.slos == load_profile("demo").gates != ()
 
 
-def test_a_closed_loop_takes_a_duration_and_no_rate():
-    changed = load_profile("smoke", duration_s=3).load
-    assert isinstance(changed, ClosedLoop)
-    assert (changed.closed_loop.duration_s, changed.closed_loop.requests) == (3, None)
-    with pytest.raises(Refused, match="closed loop, which has no rate"):
-        load_profile("smoke", rate_rps=3)
+def test_a_bare_load_needs_no_slos_where_nothing_is_judged(tmp_path: Path):
+    profile = load_profile(written(tmp_path, "load: {rate_rps: 2, duration_s: 10}"), no_gates=True)
+    assert isinstance(profile, Profile)
+
+
+def test_a_trace_is_found_beside_its_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(Path("/"))
+    rows = ['{"timestamp": 0, "input_length": 9, "output_length": 3}'] * 3
+    (tmp_path / "day.jsonl").write_text("\n".join(rows))
+    profile = load_profile(written(tmp_path, shaped("trace: {file: day.jsonl}")))
+    assert schedule_of(profile, seed=0).planned == 3
+
+
+def test_a_trace_that_is_bad_is_refused_when_its_profile_is_loaded(tmp_path: Path):
+    path = written(tmp_path, shaped("trace: {file: day.jsonl}"))
+    with pytest.raises(Refused, match=r"day\.jsonl: No such file"):
+        load_profile(path)
+    (tmp_path / "day.jsonl").write_text('{"timestamp": 0, "input_le')
+    with pytest.raises(Refused, match=r"day\.jsonl: line 1: cut short"):
+        load_profile(path)

@@ -110,7 +110,9 @@ def test_a_burstiness_of_one_is_poisson():
 
 def test_a_gamma_schedule_has_its_rate_from_the_first_second_on():
     counts = [len(drawn("gamma", (1, 1, 1), burstiness=0.25, seed=seed)) for seed in range(8_000)]
-    assert statistics.fmean(counts) == pytest.approx(1.0, abs=0.1), "a renewal process that begins with a whole gap has 2.15"
+    assert statistics.fmean(counts) == pytest.approx(1.0, abs=0.1), (
+        "a renewal process that begins with a whole gap has 2.15"
+    )
 
 
 def test_constant_arrivals_do_not_drift_in_a_million():

@@ -75,7 +75,7 @@ def test_what_counts_is_what_is_due_in_a_phase_that_counts():
 def test_shards_keep_their_global_indices_and_leave_nothing_out(workers: int):
     schedule = open_loop(STEADY, "poisson", 1.0, 1)
     dealt = [list(schedule.shard(worker, workers).arrivals()) for worker in range(workers)]
-    assert sorted(sum(dealt, [])) == list(schedule.arrivals())
+    assert sorted(arrival for shard in dealt for arrival in shard) == list(schedule.arrivals())
     assert all(index % workers == worker for worker, shard in enumerate(dealt) for index, _ in shard)
 
 
