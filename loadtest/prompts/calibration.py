@@ -17,6 +17,7 @@ from loadtest.prompts.vocabulary import OPENERS, TAIL, WORDS, Costs
 MEASURED_ALONE: Final = 64  # words, where they do not all cost one token
 ASSUMED_TEMPLATE: Final = 10
 FEWEST_WORDS: Final = 8
+TOGETHER: Final = 4  # times that all of them are counted in one text, to see whether they add up
 TOLERANCE_TOKENS: Final = 1
 TOLERANCE_SHARE: Final = 0.01
 
@@ -60,24 +61,31 @@ def calibrate(count: Count, sample: Sample, *, conversations: bool = False, alon
         calls += 1
         return count(messages)
 
-    costs = _words(counted, alone)
-    if costs is None:
+    lead = _lead(counted)
+    if lead is None:
         return replace(assumed("the server counts no tokens"), calls=calls)
+    costs = _words(counted, lead, alone)
+    if costs is None:
+        return replace(assumed("what the server counts does not follow from the words"), calls=calls)
     if conversations:
         costs = _pair(counted, costs)
-    tried = _tried(counted, sample(costs), costs)
-    if tried.off:
-        corrected = replace(costs, scale=costs.scale * tried.ratio)
-        again = _tried(counted, sample(corrected), corrected)
-        if again.worst < tried.worst or not again.off:
-            costs, tried = corrected, again
-    why = "no prompt of the run could be counted" if not tried.errors else ""
-    if tried.off:
-        why = f"lengths differ by up to {tried.worst} tokens: this tokenizer does not count word by word"
-    return Calibration(costs, bool(why), why, tried.worst if tried.errors else None, calls)
+    errors = []
+    asked = [(prompt.asked_tokens, prompt.messages) for prompt in sample(costs)]
+    for length, messages in asked:
+        found = counted(*messages)
+        if length is not None and found is not None:
+            errors.append((abs(found - length), length))
+    worst = max((error for error, _ in errors), default=None)
+    why = ""
+    if len(errors) < len(asked) or not asked:
+        why = f"only {len(errors)} of {len(asked)} prompts of the run could be counted"
+    elif any(error > max(TOLERANCE_TOKENS, TOLERANCE_SHARE * length) for error, length in errors):
+        why = f"lengths differ by up to {worst} tokens: this tokenizer does not count word by word"
+    return Calibration(costs, bool(why), why, worst, calls)
 
 
-def _words(counted: Callable[..., int | None], alone: int) -> Costs | None:
+def _lead(counted: Callable[..., int | None]) -> Costs | None:
+    """The template's cost, and the openers that share it."""
     leads = {}
     for opener in OPENERS:
         found = counted(user(opener + TAIL))
@@ -85,46 +93,31 @@ def _words(counted: Callable[..., int | None], alone: int) -> Costs | None:
             return None
         leads[opener] = found
     ((lead, _),) = Counter(leads.values()).most_common(1)
-    openers = tuple(opener for opener in OPENERS if leads[opener] == lead)
+    return Costs(openers=tuple(opener for opener in OPENERS if leads[opener] == lead), lead=lead)
 
-    def cost(*words: str) -> int | None:
-        found = counted(user(" ".join((openers[0], *words)) + TAIL))
-        return None if found is None else found - lead
+
+def _words(counted: Callable[..., int | None], known: Costs, alone: int) -> Costs | None:
+    """What the words cost: one each, if so many are counted for all; else each of a few by itself."""
+
+    def cost(*words: str) -> int:
+        found = counted(user(" ".join((known.openers[0], *words)) + TAIL))
+        return 0 if found is None else found - known.lead
 
     if cost(*WORDS) == len(WORDS):  # none costs less than one, so each costs one
-        return Costs(openers=openers, lead=lead)
-    single = {word: tokens for word in dict.fromkeys((*openers, *WORDS[:alone])) if (tokens := cost(word))}
+        return known
+    single = {word: cost(word) for word in dict.fromkeys((*known.openers, *WORDS[:alone]))}
     single = {word: tokens for word, tokens in single.items() if tokens > 0}
-    openers = tuple(opener for opener in openers if opener in single)
+    openers = tuple(opener for opener in known.openers if opener in single)
     if len(single) < FEWEST_WORDS or not openers:
         return None
-    return Costs(tuple(single), tuple(single.values()), openers, lead)
+    many = [*single] * TOGETHER
+    scale = cost(*many) / sum(single[word] for word in many)
+    if not 0.1 < scale < 10:
+        return None
+    return Costs(tuple(single), tuple(single.values()), openers, known.lead, scale=scale)
 
 
 def _pair(counted: Callable[..., int | None], costs: Costs) -> Costs:
     text = user(costs.openers[0] + TAIL)
     found = counted(text, assistant(costs.openers[-1] + TAIL), text)
     return replace(costs, pair=costs.lead + 3 if found is None else found - costs.lead)
-
-
-@dataclass(frozen=True)
-class _Tried:
-    """The differences between counted and asked, and how many times as long as asked the words after the lead were."""
-
-    errors: tuple[int, ...]
-    off: bool
-    ratio: float
-
-    @property
-    def worst(self) -> int:
-        return max((abs(error) for error in self.errors), default=0)
-
-
-def _tried(counted: Callable[..., int | None], prompts: Sequence[Prompt], costs: Costs) -> _Tried:
-    pairs = [(prompt.asked_tokens, counted(*prompt.messages)) for prompt in prompts]
-    seen = [(asked, found) for asked, found in pairs if asked is not None and found is not None]
-    off = any(abs(found - asked) > max(TOLERANCE_TOKENS, TOLERANCE_SHARE * asked) for asked, found in seen)
-    asked_body = sum(asked - costs.lead for asked, _ in seen)
-    found_body = sum(found - costs.lead for _, found in seen)
-    ratio = found_body / asked_body if asked_body > 0 and found_body > 0 else 1.0
-    return _Tried(tuple(found - asked for asked, found in seen), off, ratio)

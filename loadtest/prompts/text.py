@@ -86,7 +86,8 @@ class Writer:
         """The opener and the further words that spell this number, and the cost of those further words."""
         costs = self._costs
         rest, digit = divmod((number * self._factor + self._shift) % self._space, len(costs.openers))
-        opener, words, cost = costs.openers[digit], [], 0
+        opener = costs.openers[(digit + rest) % len(costs.openers)]  # so that even numbers have all openers too
+        words, cost = [], 0
         for _ in range(self._digits):
             rest, digit = divmod(rest, len(costs.words))
             words.append(costs.words[digit])
