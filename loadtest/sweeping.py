@@ -56,7 +56,7 @@ class Sweeper:
         load = self._profile.load
         if not isinstance(load, SweepLoad):
             raise CannotAct("only a profile with a sweep can be searched")
-        state, asked = begin(load.sweep, requests_for(self._profile.slos, self._profile.max_tokens))
+        state, asked = begin(load.sweep, requests_for(self._profile))
         answer: Probe | Answer = asked
         while isinstance(answer, Probe):
             if self._stop.is_set():

@@ -24,8 +24,3 @@ __all__ = [
     "open_requests",
     "replay",
 ]
-
-
-def arrivals(law: Law, rate_rps: float, duration_s: float, seed: int) -> tuple[float, ...]:
-    """The arrivals of a law at `rate_rps` within [0, duration_s), in order."""
-    return tuple(open_loop([Part("steady", Stretch(duration_s, rate_rps, rate_rps))], law, 1.0, seed).due_s)
