@@ -101,7 +101,10 @@ class Synthetic:
         """A few prompts like those of the run, to be counted before it; none of them is one of the run's."""
         numbers = range(FIRST_TRIAL, FIRST_TRIAL + TRIALS)
         if self._shape.conversations is not None:
-            return tuple(self._turn(numbers[0] // self._turns, turn) for turn in sorted({0, (self._turns - 1) // 2, self._turns - 1}))
+            return tuple(
+                self._turn(numbers[0] // self._turns, turn)
+                for turn in sorted({0, (self._turns - 1) // 2, self._turns - 1})
+            )
         if self._law.trace:
             found = [length for index in range(TRIALS) if (length := self._recorded(index)) is not None]
             tokens = [max(length.prompt_tokens, self.shortest) for length in found]
