@@ -1,0 +1,69 @@
+"""Whom to ask: what a profile says, and what it may not say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from loadtest.telemetry import TelemetryOptions, asks_of
+
+LOCAL, REMOTE = "http://127.0.0.1:8000", "https://llm.example.com"
+
+
+def asked(body: dict[str, Any], base_url: str = REMOTE) -> list[tuple[str, str, bool]]:
+    asks = asks_of(TelemetryOptions.model_validate(body), base_url)
+    return [(ask.name, ask.url, ask.tentative) for ask in asks]
+
+
+@pytest.mark.parametrize(
+    ("body", "base_url", "sources"),
+    [
+        pytest.param({}, REMOTE, [("engine-0", REMOTE, True)], id="the-base-url-is-tried"),
+        pytest.param({}, LOCAL, [("engine-0", LOCAL, True), ("gpu", "NVML", True)], id="this-machines-gpus-too"),
+        pytest.param({"gpu": "off"}, LOCAL, [("engine-0", LOCAL, True)], id="gpu-off"),
+        pytest.param(
+            {"engines": ["http://a:8000/", "http://b:8000/metrics"]},
+            REMOTE,
+            [("engine-0", "http://a:8000", False), ("engine-1", "http://b:8000", False)],
+            id="replicas-instead-of-the-base-url",
+        ),
+        pytest.param(
+            {"agents": ["http://a:8081/modelz"], "dcgm": ["http://n:9400/metrics"]},
+            LOCAL,
+            [("engine-0", LOCAL, True), ("agent-0", "http://a:8081", False), ("dcgm-0", "http://n:9400", False)],
+            id="an-exporter-replaces-nvml",
+        ),
+    ],
+)
+def test_options_become_sources(body: dict[str, Any], base_url: str, sources: list[tuple[str, str, bool]]):
+    assert asked(body, base_url) == sources
+
+
+def test_an_exporter_may_name_the_labels_of_the_gpus_that_are_meant():
+    options = TelemetryOptions.model_validate({"dcgm": [{"url": "http://n:9400", "labels": {"namespace": "llm"}}]})
+    assert asks_of(options, REMOTE)[1].labels == {"namespace": "llm"}
+
+
+def test_off_means_off_in_yaml_too():
+    assert TelemetryOptions.model_validate(yaml.safe_load("gpu: off")).gpu == "off"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        pytest.param({"engine": []}, "Extra inputs", id="unknown-key"),
+        pytest.param({"engines": ["a:8000"]}, "not an http", id="no-scheme"),
+        pytest.param({"engines": ["http://"]}, "not an http", id="no-host"),
+        pytest.param({"engines": ["http://user:key@a:8000"]}, "has no user", id="a-secret-in-the-address"),
+        pytest.param({"agents": ["http://a:8081/?token=x"]}, "no query", id="a-secret-in-the-query"),
+        pytest.param({"dcgm": ["http://a:9400", "http://a:9400/metrics"]}, "http://a:9400 twice", id="twice"),
+        pytest.param({"every_s": 0}, "greater than or equal", id="no-pause"),
+        pytest.param({"gpu": "on"}, "'auto' or 'off'", id="gpu"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(body: dict[str, Any], said: str):
+    with pytest.raises(ValidationError, match=said):
+        TelemetryOptions.model_validate(body)
