@@ -21,11 +21,26 @@ AGAIN: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Answer:
-    """What is still to be sent: the next write is number `at`, due at `due()`."""
+    """What is still to be sent: the next write is number `at`. `at_once` is for answers that no freeze holds up."""
 
-    __slots__ = ("at", "base", "chunks", "connection", "free_ns", "offsets", "script", "sent_ns", "served", "writes")
+    __slots__ = (
+        "at",
+        "at_once",
+        "base",
+        "chunks",
+        "connection",
+        "free_ns",
+        "offsets",
+        "script",
+        "sent_ns",
+        "served",
+        "writes",
+    )
 
-    def __init__(self, connection: Connection, script: Script, served: Served, offsets: list[int]) -> None:
+    def __init__(
+        self, connection: Connection, script: Script, served: Served, offsets: list[int], at_once: bool = False
+    ) -> None:
+        self.at_once = at_once
         self.connection, self.script, self.served = connection, script, served
         self.offsets, self.writes, self.chunks = offsets, script.writes, script.chunks
         self.base, self.sent_ns, self.at = served.arrived_ns, served.sent_ns, 0

@@ -206,7 +206,11 @@ class Loop:
                 return
             connection.requests += 1
             connection.answer = answer
-            if answer.writes:
+            if answer.at_once:
+                connection.pending, answer.at = b"".join(answer.writes), len(answer.writes)
+                self._epoll.modify(connection.socket.fileno(), READ | WRITE)
+                self._flush(connection)
+            elif answer.writes:
                 self._turn += 1
                 heappush(self._heap, (answer.base + answer.offsets[0], self._turn, answer))
             else:

@@ -19,8 +19,9 @@ class Program:
 
     Jitter is uniform on [0, jitter_ms), independent for each token chunk, and never reorders chunks. With `grid_ms`
     every token chunk waits for the next multiple of it on the server's clock, as the streams of one decode batch do.
-    A stream pauses `pause_ms` before token chunk number `pause_after`. `cut` sends every write in pieces of so many
-    bytes, `cut_at` in two pieces at this byte; `cut_gap_ms` lies between pieces, so that a reader sees them apart.
+    A stream pauses `pause_ms` before token chunk number `pause_after`. `token_text` is a token's text, {} its number.
+    `cut` sends every write in pieces of so many bytes, `cut_at` in two pieces at this byte; `cut_gap_ms` lies between
+    pieces, so that a reader sees them apart.
     """
 
     status: int = 200
@@ -35,6 +36,7 @@ class Program:
     pause_ms: float = 0.0
     tokens: int = 6
     tokens_per_chunk: int = 1
+    token_text: str = " tök{}"
     prompt_tokens: int = 7
     cached_tokens: int | None = None
     reasoning_chunks: int = 0

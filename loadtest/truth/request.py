@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from loadtest.truth.script import Kind
 
@@ -54,7 +55,7 @@ def kind_of(request: Request, body: dict[str, Any], model: str) -> Kind:
     """What the request asks of the bytes of its answer."""
     options = body.get("stream_options") or {}
     return Kind(
-        chat="messages" in body or request.path.endswith("/chat/completions"),
+        chat=urlsplit(request.path).path.endswith("/chat/completions"),
         model=model,
         include_usage=bool(options.get("include_usage")),
         continuous_usage=bool(options.get("continuous_usage_stats")),

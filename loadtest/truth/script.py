@@ -188,7 +188,7 @@ class _Renderer:
 
     def tokens(self, chunk: int, first: int, count: int) -> bytes:
         """A chunk of `count` tokens, of which `first` is the number of the first."""
-        text = "".join(f" tök{number}" for number in range(first, first + count))
+        text = "".join(self._program.token_text.format(number) for number in range(first, first + count))
         if chunk == 0 and self._program.answer is not None:
             text = self._program.answer
         if self._program.tool_chunks:

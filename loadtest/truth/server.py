@@ -124,7 +124,7 @@ class SseServer:
         head += f"content-length: {len(said)}\r\n" + ("connection: close\r\n" if request.closes else "") + "\r\n"
         script = Script([0], [head.encode() + said], [0], keep=not request.closes)
         arrived = connection.read_ns
-        return Answer(connection, script, Served(STEERING, "", {}, {}, arrived, arrived), script.offsets)
+        return Answer(connection, script, Served(STEERING, "", {}, {}, arrived, arrived), script.offsets, at_once=True)
 
     def _completion(self, connection: Connection, request: Request) -> Answer | None:
         tally = self._loop.tally
