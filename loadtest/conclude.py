@@ -49,9 +49,11 @@ def conclude(
 ) -> Conclusion:
     """Judge the run against its profile and write its report. `also` are findings that other judges came to.
 
+    A sweep meant to go too far: its gates judged each probe by itself, and do not judge all of them together.
     report.json comes first, so that nothing that happens later can cost the verdict.
     """
-    judged = judge_traffic(traffic, profile.gates, profile.harness, profile.confidence)
+    gates = profile.gates if swept is None else ()
+    judged = judge_traffic(traffic, gates, profile.harness, profile.confidence)
     report = Report(judged.title, (*judged.findings, *also))
     body = document(traffic, profile, report, attached, telemetry, swept)
     unwritten = write_document(directory, body)

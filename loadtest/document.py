@@ -7,23 +7,28 @@ failed requests, which were never answered".
 
 from __future__ import annotations
 
-import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
-from loadtest.document_parts import WORDS, Swept, parts, phases, rate, summary_of, sweep
+import numpy as np
+
+from loadtest.document_parts import WORDS, Swept, finite, parts, phases, rate, summary_of, sweep
 from loadtest.document_schema import SCHEMA, json_schema
 from loadtest.profile import Profile
 from serving.expectations import Slo
+from serving.facts.aliases import ALIASES, alias_quantile, alias_samples
 from serving.facts.columns import Columns, columns
 from serving.facts.histogram import Histogram
+from serving.facts.load import arrivals, cold_penalty, in_flight, tokens
 from serving.facts.samples import METRICS
 from serving.facts.telemetry import METRICS as TELEMETRY
 from serving.facts.telemetry import Telemetry
 from serving.facts.traffic import Outcome, RequestSeen, RunEnd, Traffic
 from serving.judge.slo import error_rate, good_mask, goodput
+from serving.judge.telemetry import judged_spans
 from serving.report.json import report_document
 from serving.verdict import Report
 
@@ -51,7 +56,7 @@ def document(
         "load": _load(traffic, rows, profile.slos),
         "outcomes": _outcomes(window),
         "reasons": dict(Counter(request.reason for request in window if not request.ok).most_common(MOST_REASONS)),
-        "tokens": _tokens(traffic),
+        "tokens": _tokens(rows),
         "metrics": {
             **{f"{metric}_ms": summary_of(metric, rows) for metric in METRICS},
             "schedule_lag_ms": summary_of("schedule_lag", rows),
@@ -60,11 +65,13 @@ def document(
         "goodput": goodput(rows, profile.slos),
         "error_rate": error_rate(window),
         "golden": _golden(window),
+        "cold": _cold(traffic),
         "phases": phases(traffic, profile.slos),
         "arms": parts(window, profile.slos, "arm"),
         "replicas": parts(window, profile.slos, "replica"),
         "sweep": None if swept is None else sweep(swept, profile.slos),
         "telemetry": None if telemetry is None else _telemetry(telemetry),
+        "other_tools": _other_tools(rows),
         "measurement": _measurement(traffic.end, rows),
         "environment": {
             "started_at": traffic.plan.started_at,
@@ -74,6 +81,8 @@ def document(
             "base_url": traffic.plan.base_url,
             "model": traffic.plan.model,
             "seed": traffic.plan.load.seed,
+            "workers": traffic.end.workers,
+            "prompts": traffic.end.prompts,
             "versions": traffic.plan.versions,
         },
         "profile": _profile(profile),
@@ -83,32 +92,7 @@ def document(
 
 def span_s(traffic: Traffic) -> float:
     """Length of the scheduled window in seconds: what rates of arrivals are taken over."""
-    return sum(end - start for start, end in _counted(traffic))
-
-
-def in_flight(requests: Iterable[RequestSeen]) -> list[tuple[float, int]]:
-    """How many streams were open from each moment on: (seconds, count), one entry a change."""
-    changes = Counter[float]()
-    for request in requests:
-        if request.sent_s is not None and request.end_s is not None:
-            changes[request.sent_s] += 1
-            changes[request.end_s] -= 1
-    count, series = 0, []
-    for at in sorted(changes):
-        count += changes[at]
-        series.append((at, count))
-    return series
-
-
-def _counted(traffic: Traffic) -> list[tuple[float, float]]:
-    """The parts of the schedule that count, (start, end) in seconds, as far as the run came."""
-    load, end = traffic.plan.load, traffic.end
-    whole: list[tuple[float, float | None]] = [(load.warmup_s, load.duration_s)]
-    if load.phases:
-        whole = [(phase.start_s, phase.end_s) for phase in load.phases if phase.counts]
-    reached = end.elapsed_s if end.interrupted else math.inf
-    clipped = [(start, min(end.elapsed_s if until is None else until, reached)) for start, until in whole]
-    return [(start, until) for start, until in clipped if until > start]
+    return sum(end - start for start, end in judged_spans(traffic))
 
 
 def _profile(profile: Profile) -> dict[str, Any]:
@@ -121,23 +105,27 @@ def _profile(profile: Profile) -> dict[str, Any]:
 
 
 def _load(traffic: Traffic, rows: Columns, slos: Sequence[Slo]) -> dict[str, Any]:
-    plan, window, seconds = traffic.plan.load, traffic.window, span_s(traffic)
-    parts = _counted(traffic)
-    sent = [request.sent_s for request in window if request.sent_s is not None]
-    in_time = sum(any(start <= at <= end for start, end in parts) for at in sent)
+    plan, seconds = traffic.plan.load, span_s(traffic)
+    sent = rows.sent_s[~np.isnan(rows.sent_s)]
+    in_time = sum(int(((sent >= start) & (sent <= end)).sum()) for start, end in judged_spans(traffic))
+    one_rate = len({phase.rate_per_s for phase in traffic.phases if phase.counts}) <= 1
+    left = arrivals(rows) if one_rate else None
+    _, open_streams = in_flight(columns(traffic.requests))
     return {
         "mode": plan.mode,
         "rate_per_s": plan.rate_per_s,
         "streams": plan.concurrency,
         "window_s": seconds,
         "warmup_s": plan.warmup_s,
-        "warmup_requests": len(traffic.requests) - len(window),
-        "scheduled": len(window),
+        "warmup_requests": len(traffic.requests) - len(rows),
+        "scheduled": len(rows),
         "sent": len(sent),
-        "offered_per_s": None if plan.mode == "closed_loop" else rate(len(window), seconds),
+        "offered_per_s": None if plan.mode == "closed_loop" else rate(len(rows), seconds),
         "achieved_per_s": rate(in_time, seconds),
         "good_per_s": rate(int(good_mask(rows, slos).sum()), seconds),
-        "peak_in_flight": max((count for _, count in in_flight(traffic.requests)), default=0),
+        "interarrival_cv": left and left.cv,
+        "index_of_dispersion": left and left.dispersion,
+        "peak_in_flight": int(open_streams.max(initial=0)),
     }
 
 
@@ -146,24 +134,41 @@ def _outcomes(requests: Sequence[RequestSeen]) -> dict[str, int]:
     return {outcome.value: counted[outcome] for outcome in Outcome}
 
 
-def _tokens(traffic: Traffic) -> dict[str, Any]:
-    window = traffic.window
-    last = max((request.end_s for request in window if request.end_s is not None), default=0.0)
-    first = min((start for start, _ in _counted(traffic)), default=0.0)
-    output = sum(request.completion_tokens or 0 for request in window)
-    prompt = sum(request.prompt_tokens or 0 for request in window)
-    told = [request for request in window if request.cached_tokens is not None]
-    cached, asked = sum(r.cached_tokens or 0 for r in told), sum(r.prompt_tokens or 0 for r in told)
+def _tokens(rows: Columns) -> dict[str, Any]:
+    found = tokens(rows)
     return {
-        "prompt": prompt,
-        "cached": cached,
-        "cached_share": cached / asked if asked else None,
-        "output": output,
-        "output_per_s": rate(output, last - first),
-        "chunks": sum(request.chunks for request in window),
-        "uncounted_requests": sum(request.ok and request.completion_tokens is None for request in window),
-        "exact_per_chunk_requests": sum(request.chunk_tokens is not None for request in window),
+        "prompt": found.prompt,
+        "cached": int(np.nansum(rows.cached_tokens)),
+        "cached_share": found.cached_share,
+        "output": found.output,
+        "output_per_s": found.output_per_s,
+        "chunks": sum(request.chunks for request in rows.requests),
+        "uncounted_requests": found.uncounted,
+        "exact_per_chunk_requests": int(rows.counted.sum()),
     }
+
+
+def _cold(traffic: Traffic) -> dict[str, Any] | None:
+    found = cold_penalty(traffic)
+    if found is None:
+        return None
+    figures = {name: finite(value) for name, value in asdict(found).items()}
+    penalties = {name: finite(getattr(found, name)) for name in ("first_penalty", "first_wave_penalty")}
+    return figures | penalties
+
+
+def _other_tools(rows: Columns) -> list[dict[str, Any]]:
+    """What other tools would have printed of the same streams, by their own definitions."""
+    told = []
+    for alias in ALIASES:
+        values = alias_samples(alias, rows)
+        figures = {name: alias_quantile(values, q) for name, q in QUANTILES.items()}
+        mean = float(values.mean()) if values.size else None
+        told.append(
+            {"tool": alias.tool, "name": alias.name, "formula": alias.formula, "n": values.size, "mean_ms": mean}
+        )
+        told[-1] |= {f"{name}_ms": value for name, value in figures.items()}
+    return told
 
 
 def _golden(window: Sequence[RequestSeen]) -> dict[str, int] | None:
@@ -223,6 +228,7 @@ def _measurement(end: RunEnd, rows: Columns) -> dict[str, Any]:
         "schedule_lag_ms": lag,
         "loop_lag_ms": end.loop_lag_ms,
         "cpu_s": end.cpu_s,
+        "core_share": end.core_share,
         "cpu_us_per_chunk": end.cpu_s * 1e6 / end.chunks if end.cpu_s is not None and end.chunks else None,
         "kernel_timestamps": stamped > 0,
         "kernel_stamp_share": end.kernel_stamps,

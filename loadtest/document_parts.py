@@ -31,11 +31,12 @@ class Swept:
 def summary_of(metric: str, rows: Columns) -> dict[str, Any] | None:
     """The summary of a metric as the document holds it: no infinity, null among the failed. None without samples."""
     found: Summary | None = summary(measured(metric, rows))
-    if found is None:
-        return None
-    return {
-        key: None if isinstance(value, float) and math.isinf(value) else value for key, value in asdict(found).items()
-    }
+    return None if found is None else {name: finite(value) for name, value in asdict(found).items()}
+
+
+def finite(value: float) -> float | None:
+    """A figure as JSON can hold it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rate(count: float, seconds: float) -> float | None:
@@ -45,11 +46,11 @@ def rate(count: float, seconds: float) -> float | None:
 
 def phases(traffic: Traffic, slos: Sequence[Slo]) -> list[dict[str, Any]]:
     """Each phase of the schedule, those that do not count included."""
-    inside: list[list[RequestSeen]] = [[] for _ in traffic.plan.load.phases]
+    inside: list[list[RequestSeen]] = [[] for _ in traffic.phases]
     for request in traffic.requests if inside else ():
         inside[request.phase].append(request)
     found = []
-    for phase, requests in zip(traffic.plan.load.phases, inside, strict=True):
+    for phase, requests in zip(traffic.phases, inside, strict=True):
         end_s = phase.end_s if phase.end_s is not None else traffic.end.elapsed_s
         seconds = end_s - phase.start_s
         sent = sum(request.sent_s is not None and request.sent_s <= end_s for request in requests)

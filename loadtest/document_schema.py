@@ -53,11 +53,13 @@ def json_schema() -> str:
         goodput=SHARE | {"description": "Share of all scheduled requests that met every per-request limit."},
         error_rate=SHARE,
         golden={"anyOf": [_closed(asked=COUNT, sane=COUNT), {"type": "null"}]},
+        cold={"anyOf": [_cold(), {"type": "null"}]},
         phases={"type": "array", "items": _part(**_phase())},
         arms={"type": "array", "items": _part(name=TEXT), "description": "The sides of an A/B run."},
         replicas={"type": "array", "items": _part(name=TEXT), "description": "The window by who answered."},
         sweep={"anyOf": [_sweep(), {"type": "null"}]},
         telemetry={"anyOf": [_telemetry(), {"type": "null"}]},
+        other_tools={"type": "array", "items": _other_tool()},
         measurement=_measurement(),
         environment=_closed(
             started_at=TEXT,
@@ -67,6 +69,11 @@ def json_schema() -> str:
             base_url=TEXT,
             model=TEXT,
             seed={"type": "integer"},
+            workers=COUNT,
+            prompts={
+                "type": ["object", "null"],
+                "description": "How well the lengths of prompts that were asked for in tokens could be set.",
+            },
             versions={"type": "object", "additionalProperties": TEXT},
         ),
         profile={"type": "object", "description": "The profile as typed, with its defaults and overrides."},
@@ -109,6 +116,8 @@ def _load() -> Member:
         offered_per_s=MAYBE | {"description": "null in a closed loop."},
         achieved_per_s=MAYBE | {"description": "Sent within the window."},
         good_per_s=MAYBE,
+        interarrival_cv=MAYBE | {"description": "Of what left the harness: 1 for Poisson, 0 for constant."},
+        index_of_dispersion=MAYBE | {"description": "Variance of the counts over their mean: 1 for Poisson."},
         peak_in_flight=COUNT,
     )
 
@@ -124,6 +133,18 @@ def _tokens() -> Member:
         uncounted_requests=COUNT | {"description": "Good requests whose server told no token count."},
         exact_per_chunk_requests=COUNT,
     )
+
+
+def _cold() -> Member:
+    members = ("first_ms", "first_wave_ms", "steady_ms", "first_penalty", "first_wave_penalty")
+    said = "TTFT of the first request and the first wave, beside the steady median; null where one failed."
+    return _closed(**dict.fromkeys(members, MAYBE), wave=COUNT) | {"description": said}
+
+
+def _other_tool() -> Member:
+    figures = dict.fromkeys(("mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms"), MAYBE)
+    said = "What another tool would have printed, by its own definition and with its faults; never judged."
+    return _closed(tool=TEXT, name=TEXT, formula=TEXT, n=COUNT, **figures) | {"description": said}
 
 
 def _phase() -> dict[str, Member]:
@@ -180,6 +201,7 @@ def _measurement() -> Member:
         schedule_lag_ms=_maybe("summary"),
         loop_lag_ms=quantiles,
         cpu_s=MAYBE,
+        core_share=MAYBE | {"description": "How much of its core the busiest process used."},
         cpu_us_per_chunk=MAYBE,
         kernel_timestamps={"type": "boolean", "description": "Whether the kernel stamped what was received."},
         kernel_stamp_share=SHARE | {"description": "Of the reads, those that the kernel stamped."},

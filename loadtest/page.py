@@ -41,7 +41,7 @@ def page(document: dict[str, Any], traffic: Traffic, slos: Sequence[Slo], teleme
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "of": of, "percent": percent, "seconds": seconds, "load_words": load_words, "worst_first": worst_first,
+        "of": of, "ms": milliseconds, "percent": percent, "seconds": seconds, "load_words": load_words, "worst_first": worst_first,
     }  # fmt: skip
     drawn = plots(traffic, slos, telemetry)
     figures = {plot.name: {**plot.figure(), "wide": plot.wide} for plot in drawn}

@@ -29,7 +29,7 @@ FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 def rows(traffic: Traffic, slos: Sequence[Slo]) -> Iterator[str]:
     """The lines of requests.csv, the head first, in the order of the schedule."""
     yield _line(HEAD)
-    phases, counted = traffic.plan.load.phases, {request.index for request in traffic.window}
+    phases, counted = traffic.phases, {request.index for request in traffic.window}
     for request in sorted(traffic.requests, key=lambda request: request.index):
         phase = phases[request.phase].name if phases else ""
         lag = request.schedule_lag_s

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from loadtest.document import in_flight
 from loadtest.plots.figure import Floats, Plot, title
 from loadtest.plots.time import Time, envelope
 from serving.expectations import Slo
 from serving.facts.columns import columns
+from serving.facts.load import in_flight
 from serving.facts.traffic import RequestSeen, Traffic
 from serving.judge.slo import good_mask
 
@@ -52,10 +52,11 @@ def _rates(traffic: Traffic, slos: Sequence[Slo], time: Time) -> Plot:
 
 
 def _in_flight(traffic: Traffic, time: Time) -> Plot | None:
-    series = in_flight(traffic.requests)
-    if not series:
+    times, streams = in_flight(columns(traffic.requests))
+    if not len(times):
         return None
-    at, count = np.array([(0.0, 0.0), *series, (time.span_s, series[-1][1])], np.float64).T
+    at = np.concatenate([[0.0], times, [time.span_s]])
+    count = np.concatenate([[0.0], streams, streams[-1:]])
     peak = int(count.max())
     plot = Plot(
         "in-flight",

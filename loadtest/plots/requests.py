@@ -11,7 +11,7 @@ import numpy as np
 from loadtest.plots.figure import Floats, Plot, log_axis, title
 from loadtest.plots.time import Time, evenly
 from serving.expectations import Slo
-from serving.facts.columns import Columns, columns
+from serving.facts.columns import Columns, Counts, columns
 from serving.facts.samples import per_request
 from serving.facts.traffic import Outcome, RequestSeen, Traffic
 from serving.judge.slo import good_mask
@@ -62,9 +62,9 @@ def _latency(traffic: Traffic, slos: Sequence[Slo], time: Time) -> Plot | None:
             shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": slo.at_most_ms, "y1": slo.at_most_ms}
             plot.shapes.append(shape | {"line": line})
     if failed:
-        at, marks = _merged(failed, time)
+        due, marks = _merged(failed, time)
         plot.dots(
-            time.shown(at), [top] * len(at), f"failed ({len(failed):,})", "fail",
+            time.shown(due), [top] * len(due), f"failed ({len(failed):,})", "fail",
             marks=marks, symbol="x", size=7, opacity=1, hover="%{customdata}",
         )  # fmt: skip
     return plot
@@ -76,7 +76,7 @@ def _points(metric: str, rows: Columns) -> tuple[Floats, Floats]:
     return rows.scheduled_s[seen], took[seen]
 
 
-def _thinned(took: Floats) -> Floats:
+def _thinned(took: Floats) -> Counts:
     """Evenly over the requests, and the slowest whatever happens."""
     if len(took) <= MOST_DOTS:
         return np.arange(len(took))

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from loadtest.plots.figure import Floats, title
+from serving.facts.columns import Counts
 from serving.facts.traffic import Phase, Traffic
 
 MOST_BINS: Final = 120
@@ -30,10 +31,9 @@ class Time:
     @classmethod
     def of(cls, traffic: Traffic) -> Time:
         """The axis of a run: until its last request was due, and its end."""
-        load = traffic.plan.load
+        load, phases = traffic.plan.load, traffic.phases
         due = max((request.scheduled_s for request in traffic.requests), default=0.0)
         span_s = max(traffic.end.elapsed_s, due, 1e-3)
-        phases = load.phases
         if not phases and load.warmup_s:
             phases = (Phase("warm-up", 0.0, load.warmup_s, counts=False), Phase("", load.warmup_s, None))
         fitting = next(((unit_s, unit) for from_s, unit_s, unit in UNITS if span_s > from_s), (1.0, "seconds"))
@@ -125,7 +125,7 @@ class Time:
         ]
 
 
-def evenly(count: int, most: int) -> Floats:
+def evenly(count: int, most: int) -> Counts:
     """At most so many indices of `count`, evenly, the last one included."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64)) if count else np.zeros(0, np.int64)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from loadtest.conclude import conclude, verdict_text
-from loadtest.document import document, in_flight
+from loadtest.document import document
 from loadtest.page import page
 from loadtest.report import read_attachment
 from serving.errors import Refused
@@ -297,12 +297,3 @@ def test_a_process_that_gevent_has_patched_can_draw_the_page(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "report.html").stat().st_size > 4_000_000
-
-
-def test_streams_in_flight_are_counted_from_sending_to_the_end():
-    run = [
-        request(0, sent_s=1.0, end_s=4.0),
-        request(1, sent_s=2.0, end_s=3.0),
-        failed(2, sent_s=None, end_s=9.0),
-    ]
-    assert in_flight(run) == [(1.0, 1), (2.0, 2), (3.0, 1), (4.0, 0)]
