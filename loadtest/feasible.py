@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest.load import ClosedLoop, OpenKind, OpenLoop, Seeded, Sweep
 from loadtest.plan import expected
+from loadtest.schedule import Schedule
 from loadtest.sweep import lowest_rps
 from serving.expectations import Slo
 from serving.facts.intervals import samples_for_bound
 from serving.facts.quantiles import samples_needed
 from serving.facts.samples import PER_CHUNK
+from serving.judge.telemetry import impossible
 
 if TYPE_CHECKING:
     from loadtest.profile import Profile
@@ -36,6 +38,8 @@ def objection(profile: Profile) -> str | None:
         needed = requests_for(profile)
         if profile.no_gates:
             return "a sweep looks for the highest rate that meets the slos: leave out no_gates (--no-gates)"
+        if profile.telemetry_gates:
+            return "a sweep goes too far on purpose, telemetry and all: gate telemetry in a run of one rate"
         if lowest_rps(load.sweep, needed) > load.sweep.max_rps:
             return f"no probe holds the {needed} requests that the slos need: raise sweep.longest_probe_s or max_rps"
         return None
@@ -47,7 +51,18 @@ def objection(profile: Profile) -> str | None:
         return f"no request would count outside of {outside}: lower them, or raise the duration or the rate"
     if planned is None or profile.no_gates:
         return None
-    return next(filter(None, (_too_few(slo, planned, profile) for slo in profile.slos)), None)
+    every_s, counted_s = profile.telemetry.every_s, _counted_s(schedule)
+    objections = [
+        *(_too_few(slo, planned, profile) for slo in profile.slos),
+        *(impossible(gate, counted_s, every_s) for gate in profile.telemetry_gates),
+    ]
+    return next(filter(None, objections), None)
+
+
+def _counted_s(schedule: Schedule) -> float:
+    """Seconds of the schedule that count; infinite where only the answers will tell."""
+    ends = [(phase.start_s, phase.end_s) for phase in schedule.phases if phase.counts]
+    return sum((math.inf if end_s is None else end_s) - start_s for start_s, end_s in ends)
 
 
 def requests_for(profile: Profile) -> int:

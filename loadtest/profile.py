@@ -18,9 +18,9 @@ from loadtest.load import KINDS, ClosedLoop, Load, OpenLoop, Peak, Replay, Searc
 from loadtest.overrides import Overrides, overridden
 from loadtest.prompts.shape import PromptShape
 from loadtest.schedule import Law
-from loadtest.telemetry.options import TelemetryOptions
+from loadtest.telemetry.options import TelemetryOptions, sorted_gates
 from serving.errors import Refused
-from serving.expectations import Confidence, Expectation, HarnessBounds, Slo
+from serving.expectations import Confidence, Expectation, HarnessBounds, Slo, TelemetryGate
 
 __all__ = ["ClosedLoop", "OpenLoop", "Profile", "PromptShape", "Timeouts", "load_profile", "shipped"]
 
@@ -78,6 +78,16 @@ class Profile(Expectation):
     def gates(self) -> tuple[Slo, ...]:
         """The SLOs that the run is held to: none with `no_gates`, whose report still tells their goodput."""
         return () if self.no_gates else self.slos
+
+    @property
+    def telemetry_gates(self) -> tuple[TelemetryGate, ...]:
+        """The limits of servers and GPUs that the run is held to: none with `no_gates`."""
+        return () if self.no_gates else self.telemetry.gates
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_list_of_limits(cls, body: Any) -> Any:
+        return sorted_gates(body)
 
     @model_validator(mode="after")
     def _something_is_asked(self) -> Profile:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from loadtest.document_parts import Swept
 from loadtest.run import Run
 from serving.codes import CAPACITY_FOUND
+from serving.facts.telemetry import Telemetry
 from serving.facts.traffic import Traffic
+from serving.judge.telemetry import judge_telemetry, judged_spans
 from serving.verdict import Finding, Verdict
 
 
 def findings_beside(run: Run, traffic: Traffic) -> tuple[Finding, ...]:
     """All that other judges say of this run."""
-    return () if run.swept is None else (_capacity(run.swept, traffic),)
+    capacity = () if run.swept is None else (_capacity(run.swept, traffic),)
+    cut = traffic.end.interrupted
+    doubt = f"the run was cut short: {cut}" if cut else None
+    seen, gates = run.telemetry or Telemetry(), run.profile.telemetry_gates
+    return (*capacity, *judge_telemetry(seen, gates, judged_spans(traffic), doubt))
 
 
 def _capacity(swept: Swept, traffic: Traffic) -> Finding:

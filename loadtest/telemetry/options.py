@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from serving.expectations import Expectation
+from serving.expectations import Expectation, TelemetryGate
 from serving.facts.telemetry import Kind, Source
 
 Reader = Literal["vllm", "modelz", "dcgm", "nvml"]
@@ -83,6 +83,9 @@ class TelemetryOptions(Expectation):
         default="auto", description="auto: NVML, where the base URL is on this machine and no dcgm is named."
     )
     every_s: float = Field(default=1.0, ge=0.1, le=60, allow_inf_nan=False, description="Seconds between two looks.")
+    gates: tuple[TelemetryGate, ...] = Field(
+        default=(), description="What it must meet; those among a profile's slos come here too."
+    )
 
     @model_validator(mode="after")
     def _once_each(self) -> TelemetryOptions:
@@ -90,6 +93,21 @@ class TelemetryOptions(Expectation):
             if len(set(urls)) < len(urls):
                 raise ValueError(f"telemetry names {max(urls, key=urls.count)} twice")
         return self
+
+
+def sorted_gates(profile: Any) -> Any:
+    """A profile as it was typed, with the telemetry gates among its `slos` put under `telemetry`, where they are kept.
+
+    Who writes a profile has one list of limits. What is not of the expected shape is left for validation to refuse.
+    """
+    if not isinstance(profile, dict) or not isinstance(slos := profile.get("slos"), list | tuple):
+        return profile
+    gates = [slo for slo in slos if isinstance(slo, dict) and "telemetry" in slo]
+    options = profile.get("telemetry", {})
+    if not gates or not isinstance(options, dict):
+        return profile
+    kept = [slo for slo in slos if slo not in gates]
+    return profile | {"slos": kept, "telemetry": options | {"gates": [*options.get("gates", ()), *gates]}}
 
 
 def asks_of(options: TelemetryOptions, base_url: str) -> tuple[Ask, ...]:

@@ -37,8 +37,8 @@ Span = tuple[float, float]
 def judged_spans(traffic: Traffic) -> tuple[Span, ...]:
     """The times of a run that count, (start, end) in seconds: its counting phases, else all after the warm-up."""
     load, elapsed_s = traffic.plan.load, traffic.end.elapsed_s
-    spans = [(phase.start_s, phase.end_s) for phase in load.phases if phase.counts]
-    if not load.phases:
+    spans = [(phase.start_s, phase.end_s) for phase in traffic.phases if phase.counts]
+    if not traffic.phases:
         spans = [(load.warmup_s, load.duration_s)]
     joined: list[Span] = []
     for start, planned in sorted(spans, key=lambda span: span[0]):
@@ -66,6 +66,18 @@ def blind_gates(telemetry: Telemetry, gates: Iterable[TelemetryGate]) -> tuple[s
         if part.why and not part.seen
     )
     return tuple(dict.fromkeys(whys))
+
+
+def impossible(gate: TelemetryGate, counted_s: float, every_s: float) -> str | None:
+    """Why no run that counts so many seconds could meet this gate, with the remedy; None when one could."""
+    subject, looks = f"{gate.telemetry} {gate.statistic}", counted_s / every_s
+    needed = samples_needed(QUANTILES[gate.statistic]) if gate.statistic in QUANTILES else 1
+    if looks < needed:
+        remedy = "raise the duration, or lower telemetry.every_s"
+        return f"{subject} needs {needed} samples and {looks:.0f} will count: {remedy}"
+    if gate.statistic == "slope_per_hour" and counted_s < SLOPE_NEEDS_S:
+        return f"{subject} needs {SLOPE_NEEDS_S:g} s that count: raise the duration, or gate the growth instead"
+    return None
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
+from loadtest.profile import Profile, load_profile
 from loadtest.telemetry import TelemetryOptions, asks_of
+from serving.errors import Refused
 
 LOCAL, REMOTE = "http://127.0.0.1:8000", "https://llm.example.com"
 
@@ -67,3 +70,58 @@ def test_off_means_off_in_yaml_too():
 def test_what_makes_no_sense_is_refused(body: dict[str, Any], said: str):
     with pytest.raises(ValidationError, match=said):
         TelemetryOptions.model_validate(body)
+
+
+PROFILE = """
+load: {arrivals: constant, rate_rps: 5, duration_s: 60}
+confidence: none
+slos:
+  - {metric: goodput, at_least_share: 0.9}
+  - {telemetry: kv_cache_usage, statistic: max, at_most: 0.95}
+telemetry:
+  engines: [http://127.0.0.1:8000]
+  gates: [{telemetry: waiting, statistic: p95, at_most: 10}]
+"""
+
+
+def profile(tmp_path: Path, text: str, **overrides: Any) -> Profile:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    return load_profile(str(path), **overrides)
+
+
+def test_a_profile_has_one_list_of_limits_for_latency_and_telemetry(tmp_path: Path):
+    for overrides in ({}, {"seed": 3}):
+        one = profile(tmp_path, PROFILE, **overrides)
+        assert [slo.metric for slo in one.slos] == ["goodput"]
+        assert [gate.telemetry for gate in one.telemetry_gates] == ["waiting", "kv_cache_usage"]
+        assert Profile.model_validate(one.model_dump(mode="json")) == one
+
+
+def test_no_gates_means_none_over_telemetry_either(tmp_path: Path):
+    assert profile(tmp_path, PROFILE, no_gates=True).telemetry_gates == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        pytest.param("at_most: 0.95", "at_most_ms: 1", "telemetry.gates.1.at_most_ms", id="a-limit-of-another-gate"),
+        pytest.param("kv_cache_usage", "kv_cache", "unknown telemetry 'kv_cache': known are running", id="no-metric"),
+        pytest.param("duration_s: 60", "duration_s: 19", "waiting p95 needs 20 samples and 19 will count", id="short"),
+        pytest.param(
+            "max,", "slope_per_hour,", "needs 600 s that count: raise the duration", id="too-short-for-a-slope"
+        ),
+        pytest.param(
+            "arrivals: constant, rate_rps: 5, duration_s: 60",
+            "sweep: {start_rps: 1, max_rps: 100}",
+            "gate telemetry in a run of one rate",
+            id="a-sweep",
+        ),
+    ],
+)
+def test_gates_that_no_run_could_meet_are_refused_with_one_line(tmp_path: Path, old: str, new: str, said: str):
+    assert old in PROFILE
+    with pytest.raises(Refused) as raised:
+        profile(tmp_path, PROFILE.replace(old, new))
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
