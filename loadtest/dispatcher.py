@@ -14,12 +14,15 @@ import gevent
 from gevent.event import Event
 
 from loadtest.schedule import Schedule
+from loadtest.timer import Timer
 from loadtest.transport import Cut, Wire
 from serving.facts.histogram import Histogram
 
 LEAD_S: Final = 0.05
 KILL_WAIT_S: Final = 10.0
 PROBE_S: Final = 0.02
+READABLE: Final = 1
+FIRST: Final = 2  # libev's highest priority
 
 Send = Callable[[int, float, Wire], None]
 Settle = Callable[[int, float, Wire], None]
@@ -47,6 +50,7 @@ class Dispatcher:
         self._open: dict[int, tuple[float, Wire, Any]] = {}
         self._idle = Event()
         self._crash: BaseException | None = None
+        self._alarm: _Alarm
         self.loop_lag_ms = Histogram()
         self._worst_lag_ms: float | None = None
         self.started = 0
@@ -70,6 +74,7 @@ class Dispatcher:
     def walk(self, schedule: Schedule) -> None:
         """Carry a schedule out, and wait for its last streams. Raises what `send` or `settle` raised."""
         probe = gevent.spawn(self._probe)
+        self._alarm = alarm = _Alarm(self._stop)
         try:
             if schedule.closed:
                 self._closed_loop(schedule)
@@ -78,6 +83,7 @@ class Dispatcher:
             self._drain()
         finally:
             probe.kill()
+            alarm.close()
 
     def _open_loop(self, schedule: Schedule) -> None:
         """Send each request when it is due, whatever became of the ones before it."""
@@ -116,11 +122,11 @@ class Dispatcher:
 
     def _wait_until(self, due_s: float) -> bool:
         """Wait for a time of the schedule; False when the run was stopped before it."""
+        due_ns = self.origin_ns + int(due_s * 1e9)
         while not self._stop.is_set():
-            left = due_s - (perf_counter_ns() - self.origin_ns) / 1e9
-            if left <= 0:
+            if perf_counter_ns() >= due_ns:
                 return True
-            self._stop.wait(left)
+            self._alarm.wait(due_ns)
         return False
 
     def _spawn(self, index: int, due_s: float) -> Any:
@@ -168,3 +174,36 @@ class Dispatcher:
             lag_ms = max(0.0, (perf_counter_ns() - due) / 1e6)
             self.loop_lag_ms.add(lag_ms)
             self._worst_lag_ms = max(lag_ms, self._worst_lag_ms or 0.0)
+
+
+class _Alarm:
+    """Wakes its greenlet at an exact moment, or when `stop` is set. The loop keeps only to whole milliseconds."""
+
+    def __init__(self, stop: Event) -> None:
+        self._stop = stop
+        self._timer = Timer()
+        self._watcher = gevent.get_hub().loop.io(self._timer.fd, READABLE, priority=FIRST)
+        self._rings = Event()
+        stop.rawlink(self._ring)
+
+    def wait(self, due_ns: int) -> None:
+        """Wait until this moment of perf_counter, or until stopped."""
+        self._rings.clear()
+        if self._stop.is_set():
+            return
+        self._timer.arm(due_ns)
+        self._watcher.start(self._ring)
+        try:
+            self._rings.wait()
+        finally:
+            self._watcher.stop()
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._stop.unlink(self._ring)
+        self._watcher.close()
+        self._timer.close()
+
+    def _ring(self, *_: object) -> None:
+        self._watcher.stop()
+        self._rings.set()

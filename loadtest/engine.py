@@ -21,7 +21,7 @@ from loadtest.outcome import Reading
 from loadtest.pool import Pool
 from loadtest.profile import Profile
 from loadtest.prompts.draws import drawn
-from loadtest.prompts.prompt import Prompts, sane
+from loadtest.prompts.prompt import Prompt, Prompts, sane
 from loadtest.request import Requests
 from loadtest.schedule import Schedule
 from loadtest.settler import Settler
@@ -65,6 +65,7 @@ class Engine:
             Pool(arm.target.peer, profile.timeouts.connect_s, spare=SPARE, reuse=profile.connections == "reuse")
             for arm in arms
         ]
+        self._asked: dict[int, Prompt] = {}
         self.dispatcher: Dispatcher | None = None
 
     def prepare(self, schedule: Schedule) -> None:
@@ -104,6 +105,7 @@ class Engine:
         measured.cpu_s = time.process_time() - cpu_s
         measured.core_share = measured.cpu_s / max(dispatcher.elapsed_s, 1e-9)
         measured.loop_lag.merge(dispatcher.loop_lag_ms)
+        measured.settle()
         return measured
 
     def close(self) -> None:
@@ -114,15 +116,16 @@ class Engine:
     def _send(self, schedule: Schedule, index: int, wire: Wire) -> None:
         side = self._side(index)
         length = schedule.length_of(index)
+        self._asked[index] = prompt = self._prompts.prompt_of(self._prompt(index))
         request = self._requests[side].bytes_of(
-            self._prompts.prompt_of(self._prompt(index)),
+            prompt,
             f"warmgate-{self._seed}-{index}",
             None if length is None else length.output_tokens,
         )
         exchange(self._arms[side].target.peer, request, self._limits, wire, self._pools[side])
 
     def _record(self, now: _Now, index: int, due_s: float, wire: Wire, reading: Reading) -> None:
-        prompt = self._prompts.prompt_of(self._prompt(index))
+        prompt = self._asked.pop(index, None) or self._prompts.prompt_of(self._prompt(index))
         seen = reading.record(
             index,
             prompt.id,

@@ -38,6 +38,8 @@ class ResponseReader:
         self._seen += len(piece)
         if self._expects == "size" and not self._rest:
             piece = self._whole_chunks(piece, at)
+            if not piece:
+                return
         self._rest += piece
         while self._step(at):
             pass

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from loadtest.transport import Wire
 from serving.facts.histogram import Histogram
+
+AT_ONCE: Final = 4096
 
 
 @dataclass
@@ -26,18 +29,26 @@ class Measured:
     coalesced: int = 0
     cpu_s: float = 0.0
     core_share: float = 0.0
+    _waits_ms: array[float] = field(default_factory=lambda: array("d"))
 
     def take(self, wire: Wire, chunks: int, coalesced: int) -> None:
         """Count what one request showed."""
-        waits_ms = [waited / 1e6 for _, waited in wire.reads if waited >= 0]
-        self.client_lag.add_many(waits_ms)
+        before = len(self._waits_ms)
+        self._waits_ms.extend([waited / 1e6 for _, waited in wire.reads if waited >= 0])
         self.reads += len(wire.reads)
-        self.stamped += len(waits_ms)
+        self.stamped += len(self._waits_ms) - before
         self.chunks += chunks
         self.coalesced += coalesced
+        if len(self._waits_ms) >= AT_ONCE:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what still waits to be: waits are counted many at once, which costs a tenth."""
+        self.client_lag.add_many(self._waits_ms)
+        self._waits_ms = array("d")
 
     def merge(self, other: Measured) -> None:
-        """Take in what another process, or another part of the run, measured."""
+        """Take in what another process, or another part of the run, measured, and has settled."""
         self.loop_lag.merge(other.loop_lag)
         self.client_lag.merge(other.client_lag)
         self.reads += other.reads
@@ -65,4 +76,4 @@ class Measured:
         )
 
 
-PLAIN = ("reads", "stamped", "chunks", "coalesced", "cpu_s", "core_share")
+PLAIN: Final = ("reads", "stamped", "chunks", "coalesced", "cpu_s", "core_share")

@@ -135,7 +135,7 @@ class _Reception:
 
     def __init__(self, connection: Connection, limits: Limits, wire: Wire) -> None:
         self._connection, self._limits, self._wire = connection, limits, wire
-        self._feed = wire.response.feed
+        self._response = wire.response
         self._done = Event()
         self._crash: BaseException | None = None
         self._timer: Any = None
@@ -190,10 +190,10 @@ class _Reception:
         self._last_ns = at
         wire.reads.append((at, waited))
         try:
-            self._feed(piece, at)
+            self._response.feed(piece, at)
         except Malformed as error:
             return self._end(Ending.MALFORMED, str(error))
-        return self._end(Ending.COMPLETE, "") if wire.response.complete else None
+        return self._end(Ending.COMPLETE, "") if self._response.complete else None
 
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:

@@ -16,6 +16,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+import msgspec
 from pydantic import PlainValidator, TypeAdapter, ValidationError
 
 from serving.errors import CannotObserve
@@ -158,9 +159,9 @@ class RunEnd:
     received byte may have been stamped where the kernel did not stamp it. `client_lag` is a histogram (as
     `facts.histogram` writes one) of the milliseconds that received bytes waited in the kernel, `kernel_stamps` the
     share of reads that the kernel stamped, `coalesced` how many token chunks came in one read with an earlier one and
-    share its stamp. `cpu_s` is the processor time that the harness used, `core_share` how much of its core the busiest of
-    its `workers` did. `phases` are those of a run that found its rates on the way. `prompts` tells how well the prompts'
-    lengths could be set, `sweep` what a sweep found.
+    share its stamp. `cpu_s` is the processor time that the harness used, `core_share` how much of its core the busiest
+    of its `workers` did. `phases` are those of a run that found its rates on the way. `prompts` tells how well the
+    prompts' lengths could be set.
     """
 
     records: int
@@ -176,7 +177,6 @@ class RunEnd:
     workers: int = 1
     phases: tuple[Phase, ...] = ()
     prompts: dict[str, Any] | None = None
-    sweep: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def line_of(document: RunPlan | RequestSeen | RunEnd) -> str:
     body = {key: round(value, MICROSECOND) if isinstance(value, float) else value for key, value in body.items()}
     if isinstance(document, RunEnd):
         body = {"end": body}
-    return json.dumps(body, separators=(",", ":"))
+    return msgspec.json.encode(body).decode()
 
 
 def _request_line(request: RequestSeen) -> dict[str, Any]:
