@@ -76,10 +76,10 @@ def _empty(name: str, about: str, curves: Sequence[Measured], limits: Sequence[f
 
 def _curve(plot: Plot, found: Measured, text: str, color: str, *, dashed: bool) -> None:
     """Exact quantiles, evenly by rank, and every one of the slowest."""
-    if not found.n - found.failed:
+    answered = found.n - found.failed
+    if not answered:
         return
-    ranks = 1 + np.union1d(evenly(found.n, CURVE_POINTS), np.arange(max(0, found.n - SLOWEST), found.n))
-    values = np.array([found.at(int(place)) for place in ranks])
-    answered = np.isfinite(values)
-    x, y = values[answered], 100 * ranks[answered] / found.n
+    ranks = 1 + np.union1d(evenly(answered, CURVE_POINTS), np.arange(max(0, answered - SLOWEST), answered))
+    x = np.array([found.at(int(place)) for place in ranks])
+    y = 100 * ranks / found.n
     plot.line([x[0], *x], [0.0, *y], f"{text} (n={found.n:,})", color, step=True, dashed=dashed, hover=HOVER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -33,6 +34,7 @@ class Tab:
         self._buffer, self._number, self._session = b"", 0, ""
         self.console: list[str] = []
         self.requested: list[str] = []
+        self._asked: dict[str, str] = {}
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -40,9 +42,7 @@ class Tab:
 
     def open(self, path: Path, width: int, *, dark: bool = False, mobile: bool = False) -> None:
         """Show a file in a window of this width until its pictures are drawn."""
-        self._call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=mobile
-        )
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=mobile)
         self.scheme(dark=dark)
         self._call("Page.navigate", url=path.as_uri())
         self.until("document.readyState === 'complete'")
@@ -107,7 +107,17 @@ class Tab:
         elif method == "Log.entryAdded":
             self.console.append(params["entry"]["text"])
         elif method == "Network.requestWillBeSent":
+            self._asked[params["requestId"]] = params["request"]["url"]
             self.requested.append(params["request"]["url"])
+        elif method == "Network.loadingFailed" and params.get("blockedReason"):
+            self.requested.remove(self._asked[params["requestId"]])  # it never left the browser
+
+
+def _above_four(low: int) -> int:
+    """The same end of a pipe under a number that cannot be in the way of 3 and 4, which the browser reads and writes."""
+    high = fcntl.fcntl(low, fcntl.F_DUPFD, 10)
+    os.close(low)
+    return high
 
 
 @contextmanager
@@ -117,6 +127,7 @@ def browser(profile: Path) -> Iterator[Tab]:
     assert path is not None
     to_browser, sink = os.pipe()
     source, from_browser = os.pipe()
+    to_browser, from_browser = _above_four(to_browser), _above_four(from_browser)
     plumbing = f"exec {path} {' '.join(FLAGS)} --user-data-dir='{profile}' 3<&{to_browser} 4>&{from_browser}"
     process = subprocess.Popen(
         ["bash", "-c", plumbing],
