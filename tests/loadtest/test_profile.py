@@ -32,7 +32,7 @@ def test_every_shipped_profile_is_good_and_says_what_it_is_for(name: str):
 
 
 def test_the_profiles_that_are_promised_are_shipped():
-    assert shipped() == ["canary", "demo", "smoke", "soak", "spike", "steady", "sweep"]
+    assert shipped() == ["canary", "demo", "sanity", "smoke", "soak", "spike", "steady", "sweep"]
 
 
 @pytest.mark.parametrize(("name", "at_least"), [("demo", 20), ("steady", 1_000), ("canary", 2_000), ("soak", 7_000)])
@@ -49,13 +49,13 @@ def test_the_soak_is_an_hour_and_the_spike_and_the_sweep_are_what_they_are_calle
 
 
 def test_an_unknown_profile_names_the_known_ones():
-    with pytest.raises(Refused, match=r"unknown profile 'nightly': known are canary, demo, smoke"):
+    with pytest.raises(Refused, match=r"unknown profile 'nightly': known are canary, demo, sanity, smoke"):
         load_profile("nightly")
 
 
 def test_a_file_that_is_not_there_names_the_known_ones():
     with pytest.raises(
-        Refused, match=r"nightly\.yaml: No such file or directory; known profiles are canary, demo, smoke"
+        Refused, match=r"nightly\.yaml: No such file or directory; known profiles are canary, demo, sanity, smoke"
     ):
         load_profile("nightly.yaml")
 

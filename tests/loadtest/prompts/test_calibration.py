@@ -79,6 +79,14 @@ def test_counts_that_follow_from_nothing_are_approximated_and_said_to_be():
     assert found.calibration.why
 
 
+def test_a_server_that_cuts_long_prompts_leaves_their_lengths_approximated():
+    found = prepared({"tokens": 1_000}, lambda chat: min(by_space(chat), 800))
+    assert found.calibration is not None
+    assert found.calibration.approximated
+    assert found.calibration.worst_error_tokens == 200
+    assert "by up to 200 tokens" in found.calibration.why
+
+
 def test_a_server_that_stops_counting_half_way_is_no_crash_and_no_exact_length():
     left = iter([by_space] * 30)
 

@@ -75,6 +75,13 @@ def test_no_two_requests_begin_alike(costs: Costs):
     assert max(firsts.values()) < 150
 
 
+def test_requests_have_different_words_all_along():
+    prompts = made({"tokens": 400})
+    words = [prompts.prompt_of(index).text.split() for index in range(100)]
+    for place in range(10, len(words[0]) - 2, 50):
+        assert max(Counter(text[place] for text in words).values()) < 10
+
+
 def test_an_id_does_not_hold_the_text():
     prompt = made({"words": 20}, costs=WORDS_ONLY).prompt_of(3)
     assert not set(prompt.text.split()) & set(prompt.id.replace("-", " ").split())
