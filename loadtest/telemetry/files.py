@@ -88,7 +88,7 @@ class HarnessRows:
 
 def open_telemetry(directory: Path) -> Telemetry:
     """All telemetry of the run in this directory; none where it has none. Raises CannotObserve for a foreign file."""
-    found = sorted(directory.glob("telemetry*.jsonl"))
+    found = sorted(directory.glob("telemetry*.jsonl"), key=lambda path: (path.name != SAMPLES_FILE, path.name))
     parts = []
     for path in found:
         try:

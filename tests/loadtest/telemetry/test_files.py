@@ -55,7 +55,7 @@ def test_both_files_of_a_run_are_read_as_one(tmp_path: Path):
         rows.put(Row(1.0, "engine-0", {"running": 2}))
     HarnessRows(tmp_path / HARNESS_FILE, 1).close()
     seen = open_telemetry(tmp_path)
-    assert {source.name for source in seen.sources} == {"engine-0", "harness"}
+    assert [source.name for source in seen.sources] == ["engine-0", "harness"]
     assert open_telemetry(tmp_path / "nothing") == Telemetry()
 
 
