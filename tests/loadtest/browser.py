@@ -114,7 +114,7 @@ class Tab:
 
 
 def _above_four(low: int) -> int:
-    """The same end of a pipe under a number that cannot be in the way of 3 and 4, which the browser reads and writes."""
+    """The same end of a pipe under a number out of the way of 3 and 4, which are the browser's."""
     high = fcntl.fcntl(low, fcntl.F_DUPFD, 10)
     os.close(low)
     return high

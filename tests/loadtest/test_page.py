@@ -51,7 +51,7 @@ def opened(tab: Tab, pages: dict[str, Path]) -> Tab:
 
 
 @pytest.mark.parametrize("dark", [pytest.param(False, id="light"), pytest.param(True, id="dark")])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize("width", [1400, 910, 390])
 @pytest.mark.parametrize("name", ["rich", "nothing"])
 def test_the_page_opens_from_disk_whole_silent_and_as_wide_as_the_window(
     tab: Tab, pages: dict[str, Path], name: str, width: int, dark: bool
