@@ -20,7 +20,7 @@ from loadtest.prompts.shape import PromptShape
 from loadtest.schedule import Law
 from loadtest.telemetry.options import TelemetryOptions, sorted_gates
 from serving.errors import Refused
-from serving.expectations import Confidence, Expectation, HarnessBounds, Slo, TelemetryGate
+from serving.expectations import Confidence, Expectation, HarnessBounds, Margin, Slo, TelemetryGate
 
 __all__ = ["ClosedLoop", "OpenLoop", "Profile", "PromptShape", "Timeouts", "load_profile", "shipped"]
 
@@ -71,6 +71,10 @@ class Profile(Expectation):
     slos: tuple[Slo, ...] = ()
     confidence: Confidence = Field(
         default=0.95, description="How sure a pass or a fail must be; none judges the figures as they are."
+    )
+    margins: tuple[Margin, ...] = Field(
+        default=(),
+        description="A/B: how much worse than the baseline a candidate may be.  None: 10 % of a p95 latency.",
     )
     no_gates: bool = Field(default=False, description="Measure and judge nothing.")
 

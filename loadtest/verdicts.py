@@ -1,23 +1,40 @@
-"""Findings of a run beside those of its SLOs, such as what a sweep found. It gathers them; judges decide."""
+"""Findings of a run beside those of its SLOs: telemetry's limits, the candidate's comparison, a sweep's rate.
+
+It gathers what judges say of the parts of a run; only the sweep's finding is made here.
+"""
 
 from __future__ import annotations
 
 from loadtest.document_parts import Swept
+from loadtest.profile import Profile
 from loadtest.run import Run
 from serving.codes import CAPACITY_FOUND
+from serving.facts.columns import columns
 from serving.facts.telemetry import Telemetry
 from serving.facts.traffic import Traffic
+from serving.judge.compare import DEFAULT_MARGINS, judge_arms
+from serving.judge.harness import doubt, judge_harness
 from serving.judge.telemetry import judge_telemetry, judged_spans
 from serving.verdict import Finding, Verdict
 
 
 def findings_beside(run: Run, traffic: Traffic) -> tuple[Finding, ...]:
     """All that other judges say of this run."""
-    capacity = () if run.swept is None else (_capacity(run.swept, traffic),)
-    cut = traffic.end.interrupted
-    doubt = f"the run was cut short: {cut}" if cut else None
-    seen, gates = run.telemetry or Telemetry(), run.profile.telemetry_gates
-    return (*capacity, *judge_telemetry(seen, gates, judged_spans(traffic), doubt))
+    if run.swept is not None:
+        return (_capacity(run.swept, traffic),)
+    profile = run.profile
+    why_not = doubt(judge_harness(traffic, columns(traffic.window), profile.harness))
+    found = judge_telemetry(run.telemetry or Telemetry(), profile.telemetry_gates, judged_spans(traffic), doubt=why_not)
+    if any(request.arm for request in traffic.requests) and not profile.no_gates:
+        margins = profile.margins or DEFAULT_MARGINS
+        compared = judge_arms(traffic, profile.slos, margins, confidence=_sure(profile), harness=profile.harness)
+        found = (*found, *compared.report.findings)
+    return found
+
+
+def _sure(profile: Profile) -> float:
+    """A comparison always has its confidence: without one, no difference is too small to be called one."""
+    return 0.95 if profile.confidence == "none" else profile.confidence
 
 
 def _capacity(swept: Swept, traffic: Traffic) -> Finding:
@@ -26,11 +43,11 @@ def _capacity(swept: Swept, traffic: Traffic) -> Finding:
     if answer.capacity_rps is None:
         verdict, observed = Verdict.FAIL, "no rate met the SLOs"
         remedy = "see the probes: the SLOs are out of reach of this server, or it is not well"
+    elif answer.settled:
+        verdict, observed, remedy = Verdict.PASS, f"{answer.capacity_rps:.3g}/s", ""
     else:
-        verdict, observed = Verdict.PASS, f"{answer.capacity_rps:.3g}/s"
-        remedy = ""
-    if not answer.settled and verdict is Verdict.PASS:
-        verdict, remedy = Verdict.UNKNOWN, "give sweep a higher max_rps, longer probes or more of them"
+        verdict, observed = Verdict.UNKNOWN, f"at least {answer.capacity_rps:.3g}/s"
+        remedy = "give sweep a higher max_rps, longer probes or more of them"
     if traffic.end.interrupted:
         verdict, remedy = Verdict.UNKNOWN, "let the sweep finish"
     return Finding(

@@ -49,6 +49,7 @@ def profile_file(directory: Path, load: dict[str, Any], slos: list[dict[str, Any
         "harness": {"schedule_lag_p99_ms": 2000},
         "prompts": {"words": 8},
         "max_tokens": 8,
+        "confidence": "none",
         **rest,
     }
     path = directory / "profile.yaml"

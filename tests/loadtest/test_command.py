@@ -202,7 +202,7 @@ def test_an_interrupt_before_the_first_request_is_one_line_and_leaves_nothing(tm
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        pytest.param(["--profile", "nightly"], "known are demo, smoke", id="unknown-profile"),
+        pytest.param(["--profile", "nightly"], "known are canary, demo, sanity, smoke", id="unknown-profile"),
         pytest.param(["--base-url", "127.0.0.1:8000"], "give http://host:port", id="no-scheme"),
         pytest.param(["--base-url", "http://u:p@127.0.0.1:1"], "leave the credentials out", id="credentials"),
         pytest.param(["--base-url", "http://127.0.0.1:99999"], "port is not a number", id="port"),
@@ -268,7 +268,8 @@ def test_no_artefact_holds_the_key_a_prompt_or_an_answer(tmp_path: Path):
         prompt = server.served[0].body["messages"][0]["content"]
         assert server.served[0].headers["authorization"] == "Bearer sk-topsecret"
     written = [path.read_text() for path in done.directory.iterdir()]
-    assert len(written) == 3
+    names = {"junit.xml", "ledger.jsonl", "report.html", "report.json", "requests.csv", "telemetry-harness.jsonl"}
+    assert {path.name for path in done.directory.iterdir()} == names
     for text in [*written, done.out, done.err]:
         assert "topsecret" not in text
         assert "tök" not in text
