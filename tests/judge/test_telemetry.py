@@ -231,16 +231,18 @@ def test_every_replica_is_held_to_the_limit_and_the_worst_is_named():
     assert finding.why == "1 of 2 beyond the limit"
 
 
-def test_a_limit_from_below_names_the_lowest():
-    gpu = Source("gpu", "gpu")
-    devices = {
-        ("gpu:GPU-0", "gpu_free_mib"): sampled(lambda _: 9000),
-        ("gpu:GPU-1", "gpu_free_mib"): sampled(lambda _: 900),
-    }
-    finding = judge(Telemetry((gpu,), devices), gate("gpu_free_mib", "min", at_least=2048))
-    assert finding.verdict is FAIL
-    assert finding.observed == "900 MiB (gpu:GPU-1, the worst of 2; n=61)"
-    assert finding.expected == ">= 2048 MiB"
+@pytest.mark.parametrize(
+    ("limit", "verdict", "expected"),
+    [(500, PASS, ">= 500 MiB"), (2048, FAIL, ">= 2048 MiB"), (20_000, FAIL, ">= 20,000 MiB")],
+)
+def test_a_limit_from_below_names_the_lowest(limit: float, verdict: Verdict, expected: str):
+    times = tuple(float(at) for at in range(82))
+    free = enumerate((9000.0, 900.0, 8000.0))
+    devices = {(f"gpu:GPU-{number}", "gpu_free_mib"): Series(times, (mib,) * 82) for number, mib in free}
+    finding = judge(Telemetry((Source("gpu", "gpu"),), devices), gate("gpu_free_mib", "min", at_least=limit))
+    assert finding.verdict is verdict
+    assert finding.observed == "900 MiB (gpu:GPU-1, the worst of 3; n=61)"
+    assert finding.expected == expected
 
 
 def test_a_leak_shows_as_a_slope_per_hour_over_a_soak():

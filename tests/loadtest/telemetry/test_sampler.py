@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -295,7 +295,7 @@ def test_a_sampler_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 PARENT = """
-import resource, sys, time
+import os, resource, sys, time
 from pathlib import Path
 patched, url, path, limit = sys.argv[1] == "gevent", sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
 if patched:
@@ -316,6 +316,9 @@ if patched:
 with Sampler([Ask("engine-0", "vllm", url, 0.2)], path) as sampler:
     sampler.start(time.perf_counter_ns())
     print(sampler.pid, flush=True)
+    if sys.argv[6] == "fork" and os.fork() == 0:
+        time.sleep(60)  # a worker that holds a copy of every pipe of ours
+        os._exit(0)
     time.sleep(float(sys.argv[5]))
     print(sampler.stop(), flush=True)
 gaps = [b - a for a, b in zip(ticks, ticks[1:])]
@@ -325,10 +328,11 @@ print(round(max(gaps, default=0), 3), flush=True)
 
 @contextmanager
 def parent(
-    url: str, directory: Path, *, patched: bool, limit: int = 0, runs_s: float = 30
+    url: str, directory: Path, *, patched: bool = False, limit: int = 0, runs_s: float = 30, forks: bool = False
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A process that samples as the harness does, and the sampler's pid."""
     arguments = ["gevent" if patched else "plain", url, str(directory / SAMPLES_FILE), str(limit), str(runs_s)]
+    arguments.append("fork" if forks else "")
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, *arguments],
         stdout=subprocess.PIPE,
@@ -343,7 +347,8 @@ def parent(
             assert line, process.stderr.read() if process.stderr else ""
             yield int(line), process
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("patched", [pytest.param(False, id="plain"), pytest.param(True, id="gevent")])
@@ -359,6 +364,20 @@ def test_no_sampler_outlives_its_parent(tmp_path: Path, patched: bool, number: s
     assert len(samples(tmp_path, "engine-0", "running")) >= 2
 
 
+def test_no_sampler_outlives_its_parent_though_a_fork_of_it_lives_on(tmp_path: Path):
+    with metrics_server(vllm_text()) as server, parent(server.url, tmp_path, forks=True) as (pid, process):
+        eventually(lambda: len(samples(tmp_path, "engine-0", "running")) >= 2)
+        process.kill()
+        eventually(lambda: not alive(pid))
+
+
+def test_ctrl_c_in_a_terminal_never_reaches_the_sampler(tmp_path: Path):
+    with metrics_server(vllm_text()) as server, Sampler([engine(server.url)], tmp_path / SAMPLES_FILE) as sampler:
+        sampler.prepare()
+        assert sampler.pid is not None
+        assert os.getpgid(sampler.pid) not in (os.getpgid(0), os.getpgrp())
+
+
 def test_under_gevent_nobody_waits_for_the_sampler(tmp_path: Path):
     with metrics_server(vllm_text()) as server, parent(server.url, tmp_path, patched=True, runs_s=1) as (_, process):
         out, err = process.communicate(timeout=20)
@@ -370,7 +389,7 @@ def test_under_gevent_nobody_waits_for_the_sampler(tmp_path: Path):
 def test_a_full_disk_ends_the_sampling_and_is_told(tmp_path: Path):
     with (
         metrics_server(vllm_text()) as server,
-        parent(server.url, tmp_path, patched=False, limit=1000, runs_s=3) as (_, process),
+        parent(server.url, tmp_path, limit=1000, runs_s=3) as (_, process),
     ):
         out, _ = process.communicate(timeout=20)
     assert "File too large: make room, or give another --out" in out
