@@ -58,10 +58,14 @@ def judge_telemetry(
 
 
 def blind_gates(telemetry: Telemetry, gates: Iterable[TelemetryGate]) -> tuple[str, ...]:
-    """Which gates could never be judged by sources that show no more than this, one line each: asked before a run."""
+    """Which gates could never be judged by sources that show no more than this, one line each: asked before a run.
+
+    The harness itself is no such source: it has nothing to show before the run.
+    """
     whys = (
         f"{gate.telemetry} {gate.statistic}: {part.why}: {part.remedy}"
         for gate in gates
+        if METRICS[gate.telemetry].kinds != ("harness",)
         for part in _parts(telemetry, gate, ((0.0, 0.0),))
         if part.why and not part.seen
     )

@@ -288,7 +288,7 @@ def test_gates_that_can_never_be_judged_are_told_before_the_run():
     first_look = Telemetry(
         ENGINES, {("engine-0", "kv_cache_usage"): Series((0.0,), (0.1,))}, {"engine-1": ((0.0, "HTTP 404"),)}
     )
-    gates = [KV, gate("agent_ready", "min", at_least=1)]
+    gates = [KV, gate("agent_ready", "min", at_least=1), gate("harness_lag_ms", "max", at_most=5)]
     kv, agent = blind_gates(first_look, gates)
     assert kv.startswith("kv_cache_usage max: engine-1 never answered: HTTP 404: ")
     assert agent.startswith("agent_ready min: no source gives agent_ready: name each agent's admin port")

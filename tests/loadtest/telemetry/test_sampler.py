@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -369,6 +370,18 @@ def test_no_sampler_outlives_its_parent_though_a_fork_of_it_lives_on(tmp_path: P
         eventually(lambda: len(samples(tmp_path, "engine-0", "running")) >= 2)
         process.kill()
         eventually(lambda: not alive(pid))
+
+
+@pytest.mark.parametrize("told", [0, 1, 2], ids=["nothing", "whom-to-ask", "and-when-the-run-began"])
+def test_it_ends_when_nobody_is_there_to_tell_it_more(tmp_path: Path, told: int):
+    with metrics_server(vllm_text()) as server:
+        config = {"asks": [asdict(engine(server.url))], "path": str(tmp_path / "t"), "ca_cert": None, "bound_s": 60}
+        lines = [json.dumps(config), str(time.perf_counter_ns())][:told]
+        command = [sys.executable, "-P", "-m", "loadtest.telemetry"]
+        said = "".join(f"{line}\n" for line in lines)
+        done = subprocess.run(command, input=said, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "t").exists() == (told == 2)
 
 
 def test_ctrl_c_in_a_terminal_never_reaches_the_sampler(tmp_path: Path):
