@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,8 +87,10 @@ async def _sample(
     with Rows(path, origin_ns, tuple(ask.source for ask, _ in asked)) as rows:
         watches = asyncio.gather(*(watch(ask, look, clock, rows.put, stopping) for ask, look in asked))
         await asyncio.wait((watches, orphaned), timeout=bound_s, return_when=asyncio.FIRST_COMPLETED)
-        if watches.done():
-            watches.result()  # raises what ended them
+        if not watches.done():
+            watches.cancel()
+        with suppress(asyncio.CancelledError):
+            await watches  # raises what ended them
 
 
 async def _stdin() -> asyncio.StreamReader:
