@@ -96,6 +96,11 @@ TELEMETRY_WITHIN: Final = Code(
     "Did servers and GPUs stay within their limit during the run?",
     "Each source of the metric was seen throughout what counts, and its statistic is within the profile's limit.",
 )
+HARNESS_EXACT: Final = Code(
+    "WG211",
+    "Does the harness report what a server really did?",
+    "Against a server that logs its own sends, its figures are off by no more than the bound.",
+)
 
 
 def registry() -> dict[str, Code]:

@@ -18,10 +18,10 @@ from heapq import heappop, heappush, heapreplace
 from time import perf_counter_ns
 from typing import Final
 
+from loadtest.timer import Timer
 from loadtest.truth.answer import AGAIN, SO_TIMESTAMPNS, Answer, Connection
 from loadtest.truth.request import Request, take_request
 from loadtest.truth.served import Served, Tally
-from loadtest.timer import Timer
 
 BURST: Final = 64  # sends, and events read, before the other side gets a turn
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT

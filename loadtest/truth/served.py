@@ -22,7 +22,7 @@ SCHEMA: Final = "warmgate.truth/v1"
 @dataclass
 class Served:
     """One request. `sent_ns` are the moments just before each token chunk was sent, `end` how the answer ended:
-    open, done, or as the program cut it; `gone` when the client left first.
+    open, done, or as the program cut it; `gone` when the client left first. `sound` is a program without any fault.
     """
 
     number: int
@@ -35,6 +35,7 @@ class Served:
     reused: bool = False
     sent_ns: array[int] = field(default_factory=lambda: array("q"))
     chunk_tokens: Sequence[int] = ()
+    sound: bool = True
     ended_ns: int | None = None
     end: str = "open"
 
@@ -42,6 +43,11 @@ class Served:
     def tokens(self) -> int:
         """How many tokens were sent."""
         return sum(self.chunk_tokens[: len(self.sent_ns)])
+
+    @property
+    def good(self) -> bool:
+        """Whether the client got an answer that is whole and as it should be."""
+        return self.sound and self.end == "done"
 
     @property
     def ttft_ms(self) -> float | None:
@@ -68,6 +74,7 @@ class Served:
                 "chunk_tokens": list(self.chunk_tokens[: len(self.sent_ns)]),
                 "ended_ns": self.ended_ns,
                 "end": self.end,
+                "good": self.good,
             }
         )
 

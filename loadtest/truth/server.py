@@ -151,6 +151,7 @@ class SseServer:
         else:
             script = refusal(program, kind, f"no: {body.get('messages', body.get('prompt'))}")
         served.chunk_tokens = script.chunk_tokens
+        served.sound = program.status == 200 and program.fault is None and not program.drop
         tally.served.append(served)
         tally.reused += served.reused
         tally.in_flight += 1

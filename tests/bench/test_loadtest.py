@@ -31,7 +31,7 @@ def test_a_figure_is_what_was_reported_minus_what_was_true():
     assert row.errors == (7.5, 8.0)
     assert row.tpot_error == pytest.approx(0.02)
     shown = table([row], {"other": "cannot be installed"}).splitlines()
-    assert shown[1].split() == "32 them 1 50.0 / 52.0 57.5 / 60.0 +7.50 +8.00 +2.00% -1 100".split()
+    assert " ".join(shown[1].split()) == "32 them 1 50.0 / 52.0 57.5 / 60.0 +7.50 +8.00 +2.00% -1 100"
     assert shown[2].split() == ["aim", "for", "ours", "+0.3", "+1.0"]
     assert shown[3] == "skipped other: cannot be installed"
 
