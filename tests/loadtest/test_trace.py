@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def test_columns_of_either_kind_come_in_several_shapes(rows: list[str]):
     assert (list(trace.due_s), trace.lengths) == ([0.0, 1.5], (Length(3, 4), Length(5, 6)))
 
 
+def test_a_time_without_a_zone_is_utc_wherever_it_is_read(monkeypatch: pytest.MonkeyPatch):
+    header, row = AZURE.splitlines()[0], "2023-11-16 18:17:04{},1,1"
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "America/New_York")
+        time.tzset()
+        trace = parse_trace([header, row.format(""), row.format(".5+00:00")], wanted())
+    time.tzset()
+    assert list(trace.due_s) == [0.0, 0.5]
+
+
 def test_a_replay_at_twice_the_speed_halves_every_time_and_no_length():
     trace = parse_trace(jsonl(MOONCAKE), wanted(speed=2))
     assert list(trace.due_s) == [0.0, 1.5265, 1.5265, 14.759]
@@ -106,6 +117,9 @@ GOOD = '{"timestamp": 5, "input_length": 1, "output_length": 2}'
         pytest.param(['{"time": 6}'], "line 1: no timestamp: each row needs timestamp, input_length", id="other-keys"),
         pytest.param(
             [GOOD, GOOD.replace("5", "4.5")], "line 2: 0.0005 s before the row above: sort", id="out-of-order"
+        ),
+        pytest.param(
+            [GOOD, GOOD.replace("5", "9"), GOOD.replace("5", "8")], "line 3: 0.001 s before the row above", id="later"
         ),
         pytest.param([GOOD.replace("5", "NaN")], "line 1: timestamp is nan", id="nan"),
         pytest.param([GOOD.replace("5", '"soon"')], "line 1: timestamp is 'soon'", id="word-as-time"),

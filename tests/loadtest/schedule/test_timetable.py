@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 
 import pytest
 
@@ -90,6 +91,8 @@ def test_lengths_go_with_their_requests_into_the_shards():
     for worker in range(3):
         shard = schedule.shard(worker, 3)
         assert [shard.length_of(index) for index, _ in shard.arrivals()] == lengths[worker::3]
+    later = replace(schedule, first=100).shard(1, 3)
+    assert [(index, later.length_of(index)) for index, _ in later.arrivals()] == [(101, lengths[1]), (104, lengths[4])]
     assert open_loop(STEADY, "constant", 1.0, 0).length_of(0) is None
 
 
