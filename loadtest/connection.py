@@ -11,6 +11,7 @@ import os
 import socket as sockets
 import ssl
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter_ns, time_ns
 from typing import Any, Final
@@ -152,6 +153,12 @@ class Tls:
             plain += more
 
 
+def _stamped(raw: Any) -> None:
+    """Ask the kernel for receive stamps; one that has none leaves us to our own."""
+    with suppress(OSError):
+        raw.setsockopt(sockets.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+
 def open_connection(peer: Peer, timeout_s: float) -> Connection:
     """Connect to the first address that answers. Raises TimeoutError or another OSError."""
     failure: OSError = OSError("the host has no address")
@@ -159,7 +166,7 @@ def open_connection(peer: Peer, timeout_s: float) -> Connection:
         raw = _RawSocket(family, sockets.SOCK_STREAM | sockets.SOCK_NONBLOCK)
         try:
             raw.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-            raw.setsockopt(sockets.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            _stamped(raw)
             end_ns = perf_counter_ns() + int(timeout_s * 1e9)
             try:
                 raw.connect(address)
