@@ -16,8 +16,10 @@ from loadtest.page import milliseconds
 from loadtest.profile import Profile
 from loadtest.report import write_document, write_report
 from serving.errors import CannotAct
+from serving.facts.columns import columns
 from serving.facts.telemetry import Telemetry
 from serving.facts.traffic import Traffic
+from serving.judge.harness import judge_harness
 from serving.judge.slo import judge_traffic
 from serving.report.text import render_text
 from serving.verdict import Finding, Report, Verdict
@@ -52,9 +54,11 @@ def conclude(
     A sweep meant to go too far: its gates judged each probe by itself, and do not judge all of them together.
     report.json comes first, so that nothing that happens later can cost the verdict.
     """
-    gates = profile.gates if swept is None else ()
-    judged = judge_traffic(traffic, gates, profile.harness, profile.confidence)
-    report = Report(judged.title, (*judged.findings, *also))
+    if swept is None:
+        judged = judge_traffic(traffic, profile.gates, profile.harness, profile.confidence).findings
+    else:
+        judged = judge_harness(traffic, columns(traffic.window), profile.harness)
+    report = Report("load test", (*judged, *also))
     body = document(traffic, profile, report, attached, telemetry, swept)
     unwritten = write_document(directory, body)
     unwritten += write_report(directory, body, report, traffic, profile.slos, telemetry)

@@ -40,9 +40,8 @@ def page(document: dict[str, Any], traffic: Traffic, slos: Sequence[Slo], teleme
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "of": of, "ms": milliseconds, "percent": percent, "seconds": seconds, "load_words": load_words, "worst_first": worst_first,
-    }  # fmt: skip
+    told = (of, percent, seconds, load_words, worst_first)
+    environment.filters |= {function.__name__: function for function in told} | {"ms": milliseconds}
     drawn = plots(traffic, slos, telemetry)
     figures = {plot.name: {**plot.figure(), "wide": plot.wide} for plot in drawn}
     library, script = "\n".join(get_plotlyjs().splitlines()), _asset("report.js")
@@ -108,15 +107,22 @@ def seconds(value: float) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
-def load_words(load: dict[str, Any]) -> str:
+def load_words(load: dict[str, Any], phases: Sequence[dict[str, Any]] = ()) -> str:
     """The load in a few words.
 
     >>> load_words({"mode": "poisson", "rate_per_s": 2.5, "streams": None})
     'poisson arrivals at 2.5/s'
+    >>> load_words({"mode": "gamma", "rate_per_s": None, "streams": None}, [{"rate_per_s": 2.0}, {"rate_per_s": 8.0}])
+    'gamma arrivals at 2 to 8/s'
     """
     if load["mode"] == "closed_loop":
         return f"closed loop of {load['streams']} streams" if load["streams"] else "closed loop"
-    return f"{load['mode']} arrivals" + (f" at {load['rate_per_s']:g}/s" if load["rate_per_s"] else "")
+    words = {"sweep": "sweep to saturation", "trace": "replay of a trace"}.get(load["mode"], f"{load['mode']} arrivals")
+    rates = [rate for part in (load, *phases) if (rate := part["rate_per_s"])]
+    if not rates:
+        return words
+    low, high = f"{min(rates):.3g}", f"{max(rates):.3g}"
+    return f"{words} at {low}/s" if low == high else f"{words} at {low} to {high}/s"
 
 
 def worst_first(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:

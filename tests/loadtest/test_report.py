@@ -17,14 +17,19 @@ import pytest
 
 from loadtest.conclude import conclude, verdict_text
 from loadtest.document import document
+from loadtest.document_parts import Swept
+from loadtest.load import Search
 from loadtest.page import page
 from loadtest.report import read_attachment
+from loadtest.sweep import Answer, Sweep
+from serving.codes import CAPACITY_FOUND
 from serving.errors import Refused
 from serving.expectations import Slo
 from serving.facts.series import Series
 from serving.facts.telemetry import Source, Telemetry
 from serving.facts.traffic import Outcome, Phase, Traffic
 from serving.judge.slo import judge_traffic
+from serving.verdict import Finding, Verdict
 from tests.loadtest.asking import profile_of
 from tests.loadtest.runs import failed, request, traffic
 
@@ -204,6 +209,18 @@ def test_an_attached_report_is_shown_beside_and_does_not_change_the_verdict():
     assert body["attached"] == [other]
     for said in ("verify http://x", "WG102", "cold", "→ warm it"):
         assert said in text
+
+
+def test_a_sweep_is_judged_by_its_probes_and_not_by_the_ones_that_went_too_far(tmp_path: Path):
+    """All requests of all probes together fail every gate: the sweep went on until they did."""
+    found = Finding(CAPACITY_FOUND, Verdict.PASS, "warm capacity", "10/s", "a rate", "a probe at 30/s failed")
+    swept = Swept(Sweep(Search(), 1), Answer(10.0, 30.0, True, "a probe at 30/s failed"), ())
+    conclusion = conclude(MIXED, PROFILE, [], tmp_path, swept=swept, also=[found])
+    assert conclusion.exit_code == 0
+    assert "WG203" not in {finding["code"] for finding in conclusion.body["findings"]}
+    assert "10/s is the highest rate that met the gates" in (tmp_path / "report.html").read_text()
+    late = replace(MIXED, end=replace(MIXED.end, interrupted="Ctrl-C"))
+    assert conclude(late, PROFILE, [], tmp_path, swept=swept, also=[found]).exit_code == 3
 
 
 @pytest.mark.parametrize(
