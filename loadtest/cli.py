@@ -75,7 +75,7 @@ def command(self_check: bool, output: str, **options: Any) -> int:
         sys.stdout.write(verdict_text(concluded, directory, color=color_wanted(sys.stdout, os.environ)))
     for line in concluded.unwritten:
         run.say(f"warmgate: {line}")
-    return INTERRUPTED[run.interrupted] if run.interrupted else concluded.exit_code
+    return INTERRUPTED.get(run.interrupted or "", concluded.exit_code)
 
 
 def main() -> int:

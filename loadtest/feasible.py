@@ -28,6 +28,9 @@ SPARE: Final = 1.5
 def objection(profile: Profile) -> str | None:
     """Why no run of this profile could be judged, with the remedy; None when one could. Refused for a bad trace."""
     load = profile.load
+    if profile.max_in_flight < profile.workers:
+        most = profile.max_in_flight
+        return f"{profile.workers} workers for max_in_flight {most}: lower workers (--workers) to {most}"
     if isinstance(load, ClosedLoop):
         streams = min(level.concurrency for level in load.closed_loop.levels())
         if streams < profile.workers:

@@ -28,9 +28,9 @@ class Ledger:
             self._file.close()
             raise
 
-    def add(self, request: RequestSeen) -> None:
-        """Write the record of one request."""
-        self._write(line_of(request))
+    def add(self, request: RequestSeen, line: str | None = None) -> None:
+        """Write the record of one request; `line` is its line where another process has made that."""
+        self._write(line_of(request) if line is None else line)
         self.records += 1
 
     def finish(self, end: RunEnd) -> None:

@@ -33,7 +33,7 @@ class Progress:
     def line(self) -> str:
         """Elapsed, sent, in flight, ok, failed, TTFT p50 of the last requests."""
         run = self._run
-        dispatcher = None if run.engine is None else run.engine.dispatcher
+        dispatcher = None if run.carrier is None else run.carrier.dispatcher
         if dispatcher is None:
             return "starting"
         ok = sum(request.ok for request in run.requests)

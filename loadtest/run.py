@@ -17,6 +17,8 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
+from loadtest.carrier import Carrier, Job, Keep
+from loadtest.crew import Crew
 from loadtest.document_parts import Swept
 from loadtest.engine import Arm, Engine
 from loadtest.ledger import Ledger
@@ -26,6 +28,7 @@ from loadtest.plan import mode_of, schedule_of
 from loadtest.profile import Profile
 from loadtest.prompts.counting import counter_of
 from loadtest.prompts.prepare import Prepared, prepare
+from loadtest.prompts.synthetic import nothing_recorded
 from loadtest.schedule import Schedule
 from loadtest.sweeping import Sweeper
 from loadtest.target import Target, find_model
@@ -33,16 +36,26 @@ from loadtest.telemetry.files import HARNESS_FILE, SAMPLES_FILE, HarnessRows, op
 from loadtest.telemetry.options import asks_of
 from loadtest.telemetry.sampler import Sampler
 from loadtest.versions import versions
+from loadtest.workers import Processes
 from serving.errors import CannotAct
 from serving.facts.telemetry import Telemetry
 from serving.facts.traffic import SCHEMA, LoadPlan, Phase, RequestSeen, RunEnd, RunPlan, Traffic
 
 SEEDS: Final = 2**31
-LEAD_NS: Final = 50_000_000
+LEAD_NS: Final = 250_000_000  # by then the other processes of the run know when it begins
 LEDGER: Final = "ledger.jsonl"
 BASELINE, CANDIDATE = "baseline", "candidate"
 
 Watch = Callable[[RequestSeen], None]
+MakeCarrier = Callable[[Job, Keep, Event, Callable[[str], None]], Carrier]
+
+
+def carrier_of(job: Job, keep: Keep, stop: Event, trouble: Callable[[str], None]) -> Carrier:
+    """This process, or as many as the profile says."""
+    workers = job.profile.workers
+    if workers == 1:
+        return Engine(job.profile, job.arms, job.prompts, job.seed, keep, stop)
+    return Crew(job, Processes(workers), keep, stop, trouble)
 
 
 @dataclass
@@ -62,12 +75,13 @@ class Run:
     candidate: Target | None = None
     candidate_model: str | None = None
     ca_cert: Path | None = None
+    carrier_of: MakeCarrier = carrier_of
     requests: list[RequestSeen] = field(default_factory=list)
     interrupted: str | None = None
     schedule: Schedule | None = None
     swept: Swept | None = None
     telemetry: Telemetry | None = None
-    engine: Engine | None = None
+    carrier: Carrier | None = None
     phases: list[Phase] = field(default_factory=list)
     _arms: tuple[Arm, ...] = ()
     _stop: Event = field(default_factory=Event)
@@ -102,36 +116,37 @@ class Run:
         plan = self._plan(seed)
         with Ledger(directory / LEDGER, plan) as ledger:
 
-            def keep(seen: RequestSeen) -> None:
-                ledger.add(seen)
+            def keep(seen: RequestSeen, line: str | None = None) -> None:
+                ledger.add(seen, line)
                 self.requests.append(seen)
                 self.on_record(seen)
 
-            self.engine = engine = Engine(self.profile, self._arms, prepared.prompts, seed, keep, self._stop)
-            origin_ns, measured = self._carry_out(engine, plan, seed, directory)
+            job = Job(self.profile, self._arms, prepared.prompts, seed)
+            self.carrier = carrier = self.carrier_of(job, keep, self._stop, self.stop)
+            origin_ns, measured = self._carry_out(carrier, plan, seed, directory)
             end = self._end(ledger.records, origin_ns, measured, prepared)
             ledger.finish(end)
         self.telemetry = open_telemetry(directory)
         return Traffic(plan, tuple(self.requests), end)
 
-    def _carry_out(self, engine: Engine, plan: RunPlan, seed: int, directory: Path) -> tuple[int, Measured]:
+    def _carry_out(self, carrier: Carrier, plan: RunPlan, seed: int, directory: Path) -> tuple[int, Measured]:
         """Do it; returns the origin of its times and what the harness measured of itself."""
         try:
-            with self._sampled(engine, directory) as begin:
+            with self._sampled(carrier, directory) as begin:
                 if self.schedule is not None:
-                    engine.prepare(self.schedule)
+                    carrier.prepare(self.schedule)
                     origin_ns = begin()
-                    return origin_ns, engine.carry_out(self.schedule, origin_ns)
+                    return origin_ns, carrier.carry_out(self.schedule, origin_ns)
                 origin_ns = begin()
-                sweeper = Sweeper(self.profile, engine, plan, seed, origin_ns, self._stop, self.say)
-                self.swept, measured = sweeper.search(self.requests)
+                sweeper = Sweeper(self.profile, carrier, plan, seed, origin_ns, self._stop, self.say)
                 self.phases = sweeper.phases
+                self.swept, measured = sweeper.search(self.requests)
                 return origin_ns, measured
         finally:
-            engine.close()
+            carrier.close()
 
     @contextmanager
-    def _sampled(self, engine: Engine, directory: Path) -> Iterator[Callable[[], int]]:
+    def _sampled(self, carrier: Carrier, directory: Path) -> Iterator[Callable[[], int]]:
         """Telemetry while the context is open; what it gives begins the run and returns its origin."""
         asks = asks_of(self.profile.telemetry, self.target.base_url)
         sampler = Sampler(asks, directory / SAMPLES_FILE, ca_cert=self.ca_cert)
@@ -142,7 +157,7 @@ class Run:
             origin_ns = perf_counter_ns() + LEAD_NS
             sampler.start(origin_ns)
             rows.append(HarnessRows(directory / HARNESS_FILE, origin_ns))
-            watching.append(gevent.spawn(_watch, engine, rows[0]))
+            watching.append(gevent.spawn(_watch, carrier, rows[0]))
             return origin_ns
 
         try:
@@ -164,7 +179,7 @@ class Run:
             shape,
             seed,
             counter,
-            recorded=self.schedule.length_of if self.schedule is not None else lambda _: None,
+            recorded=self.schedule.length_of if self.schedule is not None else nothing_recorded,
             max_tokens=self.profile.max_tokens,
         )
         if prepared.calibration is not None and prepared.calibration.approximated:
@@ -213,11 +228,11 @@ class Run:
         return end if self.schedule is not None else replace(end, phases=tuple(self.phases))
 
 
-def _watch(engine: Engine, rows: HarnessRows) -> None:
+def _watch(carrier: Carrier, rows: HarnessRows) -> None:
     """Write down once a second how the harness itself fares."""
     while True:
         gevent.sleep(1.0)
-        dispatcher = engine.dispatcher
+        dispatcher = carrier.dispatcher
         if dispatcher is not None:
             rows.sample(lag_ms=dispatcher.worst_lag_ms(), in_flight=dispatcher.in_flight)
 

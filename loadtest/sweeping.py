@@ -12,8 +12,8 @@ from typing import Final
 
 from gevent.event import Event
 
+from loadtest.carrier import Carrier
 from loadtest.document_parts import Swept
-from loadtest.engine import Engine
 from loadtest.feasible import requests_for
 from loadtest.load import Sweep as SweepLoad
 from loadtest.measured import Measured
@@ -28,7 +28,7 @@ from serving.judge.harness import doubt, judge_harness
 from serving.judge.slo import judge_traffic
 from serving.verdict import Verdict
 
-LEAD_NS: Final = 50_000_000
+LEAD_NS: Final = 250_000_000
 
 
 class Sweeper:
@@ -37,7 +37,7 @@ class Sweeper:
     def __init__(
         self,
         profile: Profile,
-        engine: Engine,
+        engine: Carrier,
         plan: RunPlan,
         seed: int,
         origin_ns: int,

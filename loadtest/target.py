@@ -22,12 +22,19 @@ PREFLIGHT_READ_S: Final = 30.0
 
 @dataclass(frozen=True)
 class Target:
-    """An OpenAI-compatible endpoint. `base_url` has no `/v1` and no credentials."""
+    """An OpenAI-compatible endpoint. `base_url` has no `/v1` and no credentials.
+
+    `given` are the arguments of `target_of`: pickled, it is those, and is made again from them where it arrives.
+    """
 
     base_url: str
     prefix: str
     peer: Peer
     headers: tuple[tuple[str, str], ...] = field(repr=False)
+    given: tuple[Any, ...] = field(repr=False, compare=False, default=())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return target_of, self.given
 
     def get(self, path: str) -> bytes:
         """The bytes of a GET request."""
@@ -83,7 +90,8 @@ def target_of(
     if api_key is not None:
         headers.append(("Authorization", f"Bearer {api_key.strip()}"))
     peer = Peer(parts.hostname, port, _resolve(parts.hostname, port), tls)
-    return Target(f"{parts.scheme}://{parts.netloc}{prefix}", prefix, peer, tuple(headers))
+    given = (url, api_key, ca_cert, client_cert, client_key)
+    return Target(f"{parts.scheme}://{parts.netloc}{prefix}", prefix, peer, tuple(headers), given)
 
 
 def _resolve(host: str, port: int) -> tuple[Any, ...]:

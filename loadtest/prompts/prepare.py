@@ -14,7 +14,7 @@ from loadtest.prompts.golden import WithGolden
 from loadtest.prompts.prompt import Prompts
 from loadtest.prompts.recorded import Recorded
 from loadtest.prompts.shape import PromptShape
-from loadtest.prompts.synthetic import Synthetic
+from loadtest.prompts.synthetic import Synthetic, nothing_recorded
 from loadtest.prompts.vocabulary import WORDS_ONLY, Costs
 from loadtest.schedule import Length
 from serving.errors import Refused
@@ -36,7 +36,7 @@ def prepare(
     seed: int,
     counter: Counter | None = None,
     *,
-    recorded: Recording = lambda _: None,
+    recorded: Recording = nothing_recorded,
     max_tokens: int = 0,
 ) -> Prepared:
     """The prompts of this shape. `counter` is from `counter_of`, `recorded` a schedule's `length_of`.

@@ -52,6 +52,10 @@ def length_of(law: Lengths, seed: int, number: int) -> int:
     )
 
 
+def nothing_recorded(index: int) -> None:
+    """What a trace says where there is none. No lambda: prompts go to other processes."""
+
+
 class Synthetic:
     """The synthetic prompts of a run. `recorded` gives what a replayed trace says of the request with an index.
 
@@ -60,7 +64,7 @@ class Synthetic:
     """
 
     def __init__(
-        self, shape: PromptShape, seed: int, costs: Costs, recorded: Callable[[int], Length | None] = lambda _: None
+        self, shape: PromptShape, seed: int, costs: Costs, recorded: Callable[[int], Length | None] = nothing_recorded
     ) -> None:
         self._shape, self._seed, self._costs, self._recorded = shape, seed, costs, recorded
         self._writer = Writer(costs, seed)

@@ -236,11 +236,21 @@ def read_ledger(lines: Iterable[str], name: str) -> Traffic:
             if end.records != len(requests):
                 raise CannotObserve(f"{name}: holds {len(requests)} requests of {end.records}: lines are missing")
             return Traffic(plan, tuple(requests), end)
-        body["gaps_ms"] = body.pop("gaps_us", [])
-        requests.append(_typed(_REQUEST, body, name, number))
+        requests.append(_request(body, name, number))
     raise CannotObserve(
         f"{name}: has no end after {len(requests)} requests: that run did not finish, so there is nothing to judge"
     )
+
+
+def read_request(line: str, name: str) -> RequestSeen:
+    """The request that one line tells of. Raises CannotObserve for anything else."""
+    return _request(_json(line, name, 1), name, 1)
+
+
+def _request(body: dict[str, Any], name: str, number: int) -> RequestSeen:
+    body["gaps_ms"] = body.pop("gaps_us", [])
+    found: RequestSeen = _typed(_REQUEST, body, name, number)
+    return found
 
 
 def _gaps_of(value: object) -> array[float]:
