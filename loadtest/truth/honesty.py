@@ -13,7 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 from serving.facts.quantiles import quantile
-from serving.facts.traffic import RequestSeen
+from serving.facts.traffic import Traffic
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,18 @@ class Compared:
         return told50 - true50, told99 - true99
 
 
-def told_of(requests: Iterable[RequestSeen], seed: int) -> list[Told]:
+def told_of(traffic: Traffic) -> list[Told]:
     """What our harness tells. Its requests carry the seed and their index as their id."""
     return [
-        Told(f"warmgate-{seed}-{one.index}", one.scheduled_s, one.sent_s, one.chunk_s, one.completion_tokens, one.ok)
-        for one in requests
+        Told(
+            f"warmgate-{traffic.plan.load.seed}-{one.index}",
+            one.scheduled_s,
+            one.sent_s,
+            one.chunk_s,
+            one.completion_tokens,
+            one.ok,
+        )
+        for one in traffic.requests
         if one.sent_s is not None
     ]
 

@@ -88,8 +88,8 @@ def run(streams: Sequence[int] = STREAMS, say: Say = lambda _: None) -> tuple[Re
     with _apart() as core, truth_process(TIMED, core=core) as truth:
         levels = []
         for count in streams:
-            say(f"self-check: {count} streams")
-            load = {"closed_loop": {"concurrency": count, "requests": max(40, 8 * count)}, "seed": SEED}
+            say(f"self-check: {count} stream{'s' * (count > 1)}")
+            load = {"closed_loop": {"concurrency": count, "requests": max(24, 8 * count)}, "seed": SEED}
             levels.append(measure(truth, f"{count} stream{'s' * (count > 1)}", count, TIMED, load))
         say(f"self-check: {RATE} requests a second")
         load = {"arrivals": "constant", "rate_rps": RATE, "duration_s": 5.0, "seed": SEED}
@@ -127,7 +127,7 @@ def measure(truth: Truth, name: str, streams: int | None, program: Program, load
     return Level(
         name,
         streams,
-        compare(told_of(traffic.requests, SEED), did_of(truth.requests())),
+        compare(told_of(traffic), did_of(truth.requests())),
         None if late is None else late["p99"],
         _client_lag_ms(traffic),
         traffic.end.cpu_s / traffic.end.chunks * 1e6 if traffic.end.cpu_s and traffic.end.chunks else None,
