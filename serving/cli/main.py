@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "serve": "Run vLLM under the readiness agent.",
     "verify": "Prove that an endpoint is loaded, warm, listed, fast enough and answering.",
     "loadtest": "Load-test an endpoint and judge it against SLOs.",
+    "compare": "Compare two load runs: is the candidate no worse than the baseline?",
     "model": "Prepare and locate the embedded model.",
     "demo": "Serve the embedded model behind a gateway, verify it, load-test it, report.",
 }

@@ -38,7 +38,7 @@ class Measured:
     @cached_property
     def clusters(self) -> int:
         """How many requests they came from."""
-        return self.n if self.owners is None else int(np.unique(self.owners).size)
+        return self.n if self.owners is None else int(np.count_nonzero(np.bincount(self.owners)))
 
     @cached_property
     def failed(self) -> int:
@@ -85,7 +85,7 @@ class Measured:
         The gaps of one request are alike. The variance of the share below the quantile, taken between requests, tells
         how much: Kish's design effect. Never more than all, and no fewer than requests where every sample is below.
         """
-        if self.owners is None or not self.n:
+        if self.owners is None or self.clusters == self.n:
             return float(self.n + self.missing)
         sizes = _by_owner(self.owners, self._weight)
         hits = _by_owner(self.owners, self._weight * (self.values <= self.quantile(q)))

@@ -45,11 +45,12 @@ def measured(metric: str, requests: Sequence[RequestSeen] | Columns) -> Measured
         return _token_gaps(rows)
     if metric == "schedule_lag":
         lags = _ms(np.maximum(rows.left_s - rows.scheduled_s, 0.0))
-        return Measured(lags[~np.isnan(lags)])
+        return Measured(lags[~np.isnan(lags)], owners=np.flatnonzero(~np.isnan(lags)))
     values = per_request(metric, rows)
     nothing = np.isnan(values)
     missing = _uncounted(metric, rows)
-    return Measured(values[~nothing], missing=int(missing.sum()), undefined=int((nothing & ~missing).sum()))
+    undefined = int((nothing & ~missing).sum())
+    return Measured(values[~nothing], None, np.flatnonzero(~nothing), int(missing.sum()), undefined)
 
 
 def per_request(metric: str, rows: Columns) -> Floats:
