@@ -72,6 +72,8 @@ def test_the_page_opens_from_disk_whole_silent_and_as_wide_as_the_window(
     )
     inside += "['auto', 'scroll'].includes(getComputedStyle(e).overflowX)).length"
     assert tab.value(inside) == 0
+    cells = "[...document.querySelectorAll('.sheet td, .sheet tbody th')].filter(c => c.offsetParent && c.innerText)"
+    assert tab.value(f"Math.min(...{cells}.map(c => c.clientWidth))") >= (70 if width == 390 else 30)
     assert tab.console == []
     assert tab.requested == [pages[name].as_uri()]
 

@@ -20,9 +20,12 @@ from tests.loadtest.runs import failed, request, traffic
 
 SLOS = (Slo(metric="ttft", statistic="p95", at_most_ms=300), Slo(metric="e2e", statistic="p99", at_most_ms=2_500))
 RICH = rich()
+SLOW = 7_701  # stands where an even choice of 20,000 passes over it
 LARGE = traffic(
-    *(request(n, ttft_s=0.1 + n % 97 / 1000, tokens=3, scheduled_s=n / 100) for n in range(20_000)),
-    request(20_000, ttft_s=9.0, tokens=3, scheduled_s=77.0),
+    *(
+        request(n, ttft_s=9.0 if n == SLOW else 0.1 + n % 97 / 1000, tokens=3, scheduled_s=n / 100)
+        for n in range(20_001)
+    ),
     *(failed(n, scheduled_s=n / 1000) for n in range(20_001, 26_000)),
 )
 
@@ -95,7 +98,7 @@ def test_a_large_run_is_thinned_and_keeps_every_failure_and_the_slowest():
     x, y = trace(plot, "ttft (20,001")
     assert len(x) < 2_000
     assert max(y) == pytest.approx(9_000)
-    assert x[y.index(max(y))] == pytest.approx(77.0)
+    assert x[y.index(max(y))] == pytest.approx(SLOW / 100)
     x, _ = trace(plot, "failed (5,999)")
     assert len(x) < 1_000
     figure = plot.figure()
@@ -139,7 +142,7 @@ def test_offered_and_sent_part_where_requests_were_held_back():
 
 def test_tokens_are_counted_when_their_chunk_came():
     run = traffic(
-        request(0, scheduled_s=0.0, chunk_s=(1.0, 3.0), chunk_tokens=(2, 5), completion_tokens=7),
+        request(0, scheduled_s=0.0, chunk_s=(1.0, 2.5, 3.5), chunk_tokens=(2, 4, 5), completion_tokens=11),
         request(1, scheduled_s=0.0, chunk_s=(1.5, 2.5), chunk_tokens=None, completion_tokens=6),
         request(2, scheduled_s=0.0, chunk_s=(2.0,), chunk_tokens=1, completion_tokens=1),
         failed(3, scheduled_s=0.0),
@@ -148,7 +151,7 @@ def test_tokens_are_counted_when_their_chunk_came():
     x, rates = trace(plot, "output")
     counted = np.array(rates[:-1]) * np.diff(x)
     found = {round(at, 3): round(float(count), 6) for at, count in zip(x, counted, strict=False) if count}
-    assert found == {1.0: 2, 1.5: 3, 2.0: 1, 2.5: 3, 3.0: 5}
+    assert found == {1.0: 2, 1.5: 3, 2.0: 1, 2.5: 7, 3.5: 5}
     assert "spread evenly" in plot.note
 
 
