@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from serving.facts.histogram import Histogram
 from serving.facts.series import Series
@@ -49,7 +50,7 @@ def rich(seed: int = 3) -> Traffic:
 def _one(index: int, phase: int, at: float, rng: random.Random) -> RequestSeen:
     hot = 1 + 6 * max(0.0, 1 - abs(at - 24) / 6)
     arm = ("baseline", "candidate")[index % 2]
-    seen = {"scheduled_s": at, "phase": phase, "arm": arm}
+    seen: dict[str, Any] = {"scheduled_s": at, "phase": phase, "arm": arm}
     if hot > 4 and index % 5 == 0:
         outcome = list(Outcome)[1 + index // 5 % 6]
         sent = None if outcome is Outcome.NOT_SENT else at
