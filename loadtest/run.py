@@ -22,6 +22,7 @@ from loadtest.crew import Crew
 from loadtest.document_parts import Swept
 from loadtest.engine import Arm, Engine
 from loadtest.ledger import Ledger
+from loadtest.live import Recent
 from loadtest.load import Sweep
 from loadtest.measured import Measured
 from loadtest.plan import mode_of, schedule_of
@@ -83,8 +84,18 @@ class Run:
     telemetry: Telemetry | None = None
     carrier: Carrier | None = None
     phases: list[Phase] = field(default_factory=list)
+    origin_ns: int | None = None
+    recent: Recent = field(init=False)
     _arms: tuple[Arm, ...] = ()
     _stop: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        self.recent = Recent(self.profile.slos)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start of the run; 0 before it."""
+        return 0.0 if self.origin_ns is None else max(0.0, (perf_counter_ns() - self.origin_ns) / 1e9)
 
     def stop(self, why: str) -> None:
         """End the run now: open streams are cut and recorded as censored, and the run is not judged."""
@@ -119,6 +130,7 @@ class Run:
             def keep(seen: RequestSeen, line: str | None = None) -> None:
                 ledger.add(seen, line)
                 self.requests.append(seen)
+                self.recent.take(seen)
                 self.on_record(seen)
 
             job = Job(self.profile, self._arms, prepared.prompts, seed)
@@ -154,7 +166,7 @@ class Run:
         watching: list[Any] = []
 
         def begin() -> int:
-            origin_ns = perf_counter_ns() + LEAD_NS
+            self.origin_ns = origin_ns = perf_counter_ns() + LEAD_NS
             sampler.start(origin_ns)
             rows.append(HarnessRows(directory / HARNESS_FILE, origin_ns))
             watching.append(gevent.spawn(_watch, carrier, rows[0]))
@@ -223,6 +235,7 @@ class Run:
             coalesced=measured.coalesced,
             core_share=measured.core_share,
             workers=self.profile.workers,
+            clock_uncertainty_ms=self.carrier.clock_uncertainty_ms if isinstance(self.carrier, Crew) else None,
             prompts=None if calibration is None else _told(asdict(calibration)),
         )
         return end if self.schedule is not None else replace(end, phases=tuple(self.phases))

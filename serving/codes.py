@@ -101,6 +101,11 @@ HARNESS_EXACT: Final = Code(
     "Does the harness report what a server really did?",
     "Against a server that logs its own sends, its figures are off by no more than the bound.",
 )
+HARNESS_ONE_CLOCK: Final = Code(
+    "WG212",
+    "Did all machines send by one schedule?",
+    "The clocks of workers on other machines were known to within the bound on the harness's schedule lag.",
+)
 
 
 def registry() -> dict[str, Code]:

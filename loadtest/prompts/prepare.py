@@ -38,10 +38,12 @@ def prepare(
     *,
     recorded: Recording = nothing_recorded,
     max_tokens: int = 0,
+    known: Calibration | None = None,
 ) -> Prepared:
     """The prompts of this shape. `counter` is from `counter_of`, `recorded` a schedule's `length_of`.
 
-    `max_tokens` is the longest answer: a prompt and it must fit into the server's context. Raises Refused.
+    `max_tokens` is the longest answer: a prompt and it must fit into the server's context. `known` is what another
+    process has learnt already: with it, the prompts are that process's. Raises Refused.
     """
     shape = shape.settled(replays=recorded(0) is not None)
     if shape.file is not None:
@@ -50,7 +52,7 @@ def prepare(
         return Prepared(_mixed(found, shape, seed))
     if shape.tokens is None:
         return Prepared(_mixed(Synthetic(shape, seed, WORDS_ONLY), shape, seed))
-    calibration = _calibration(shape, seed, counter, recorded)
+    calibration = known or _calibration(shape, seed, counter, recorded)
     prompts = synthetic(shape, seed, calibration.costs, recorded)
     _fits(prompts, counter, max_tokens)
     return Prepared(_mixed(prompts, shape, seed), calibration)

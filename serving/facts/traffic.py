@@ -160,7 +160,8 @@ class RunEnd:
     `facts.histogram` writes one) of the milliseconds that received bytes waited in the kernel, `kernel_stamps` the
     share of reads that the kernel stamped, `coalesced` how many token chunks came in one read with an earlier one and
     share its stamp. `cpu_s` is the processor time that the harness used, `core_share` how much of its core the busiest
-    of its `workers` did. `phases` are those of a run that found its rates on the way. `prompts` tells how well the
+    of its `workers` did; `clock_uncertainty_ms` how well the clocks of workers on other machines were known, at worst
+    (None where all have one clock). `phases` are those of a run that found its rates on the way. `prompts` tells how well the
     prompts' lengths could be set.
     """
 
@@ -175,6 +176,7 @@ class RunEnd:
     coalesced: int = 0
     core_share: float | None = None
     workers: int = 1
+    clock_uncertainty_ms: float | None = None
     phases: tuple[Phase, ...] = ()
     prompts: dict[str, Any] | None = None
 

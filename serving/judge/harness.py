@@ -14,6 +14,7 @@ import numpy as np
 from serving.codes import (
     HARNESS_HAD_CPU,
     HARNESS_ON_TIME,
+    HARNESS_ONE_CLOCK,
     HARNESS_READ_ON_TIME,
     LOAD_DELIVERED,
     RUN_OBSERVED,
@@ -36,6 +37,8 @@ def judge_harness(traffic: Traffic, rows: Columns, bounds: HarnessBounds) -> tup
     found = [_observed(traffic), _on_time(rows, bounds), _read_on_time(traffic, bounds), _had_cpu(traffic, bounds)]
     if traffic.plan.load.mode != "closed_loop":
         found.append(_delivered(rows, bounds))
+    if traffic.end.clock_uncertainty_ms is not None:
+        found.append(_one_clock(traffic.end.clock_uncertainty_ms, bounds))
     return tuple(found)
 
 
@@ -147,6 +150,20 @@ def _delivered(rows: Columns, bounds: HarnessBounds) -> Finding:
         f"requests left at the rate of the schedule{rest}",
         f"requests left at another rate than the schedule's{rest}",
     )
+
+
+def _one_clock(uncertainty_ms: float, bounds: HarnessBounds) -> Finding:
+    """Workers on other machines send by their own clocks: those must be known as well as requests must be on time."""
+    limit = bounds.schedule_lag_p99_ms
+    within = uncertainty_ms <= limit
+    why = "the workers' clocks are known well enough to share one schedule"
+    remedy = ""
+    if not within:
+        why = "the workers' clocks are not known well enough: they may have sent at other times than the schedule's"
+        remedy = "bring the workers closer to the master, or keep their clocks with NTP or PTP"
+    verdict = PASS if within else UNKNOWN
+    shown = f"{uncertainty_ms:.2f} ms"
+    return _finding(HARNESS_ONE_CLOCK, verdict, "clocks of the workers", shown, f"<= {limit:g} ms", why, remedy)
 
 
 def _bounded(code: Code, subject: str, within: bool, observed: str, expected: str, good: str, bad: str) -> Finding:

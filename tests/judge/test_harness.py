@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from serving.codes import HARNESS_HAD_CPU, HARNESS_READ_ON_TIME, LOAD_DELIVERED, RUN_OBSERVED, Code
+from serving.codes import (
+    HARNESS_HAD_CPU,
+    HARNESS_ONE_CLOCK,
+    HARNESS_READ_ON_TIME,
+    LOAD_DELIVERED,
+    RUN_OBSERVED,
+    Code,
+)
 from serving.expectations import HarnessBounds, Slo
 from serving.facts.columns import columns
 from serving.facts.histogram import Histogram
@@ -93,6 +100,25 @@ def test_bytes_that_waited_for_the_harness_are_not_the_servers_stalls(
 )
 def test_a_busy_harness_slows_down_what_it_measures(end: dict[str, Any], bounds: dict[str, Any], verdict: Verdict):
     assert finding(ended(**end), HARNESS_HAD_CPU, **bounds).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("uncertainty_ms", "bounds", "verdict"),
+    [
+        pytest.param(0.4, {}, PASS, id="known"),
+        pytest.param(51.0, {}, UNKNOWN, id="not-known"),
+        pytest.param(51.0, {"schedule_lag_p99_ms": 60}, PASS, id="own-bound"),
+    ],
+)
+def test_workers_whose_clocks_are_not_known_cannot_share_a_schedule(
+    uncertainty_ms: float, bounds: dict[str, Any], verdict: Verdict
+):
+    assert finding(ended(clock_uncertainty_ms=uncertainty_ms), HARNESS_ONE_CLOCK, **bounds).verdict is verdict
+
+
+def test_one_clock_is_not_asked_about():
+    findings = judge_harness(RUN, columns(RUN.window), HarnessBounds())
+    assert HARNESS_ONE_CLOCK not in [found.code for found in findings]
 
 
 def sent_at(times: list[float]) -> Traffic:
