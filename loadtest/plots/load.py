@@ -98,7 +98,7 @@ def _tokens(traffic: Traffic, time: Time) -> Plot | None:
 def arrivals(answered: Sequence[RequestSeen]) -> tuple[Floats, Floats]:
     """When each chunk of these requests came, and how many tokens it brought."""
     rows = columns(answered)
-    counts = rows.gap_counts + 1
+    counts = rows.gap_counts.astype(np.int64) + 1
     firsts = np.cumsum(counts) - counts
     steps = np.zeros(int(counts.sum()))
     later = np.ones(len(steps), np.bool_)
