@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from serving.facts.traffic import RequestSeen
 
 Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
+Counts = NDArray[np.signedinteger[Any]]
 Mask = NDArray[np.bool_]
 
 
@@ -127,7 +127,7 @@ class Columns:
     def gap_tokens(self) -> Counts:
         """The tokens that each gap ended with; zero where that is not known."""
         even = [each if isinstance(each := request.chunk_tokens, int) else 0 for request in self.requests]
-        tokens = np.repeat(np.array(even, dtype=np.int64), self.gap_counts)
+        tokens = np.repeat(np.array(even, dtype=np.int32), self.gap_counts)
         for row, request in enumerate(self.requests):
             if isinstance(request.chunk_tokens, tuple):
                 start = self.gap_starts[row]

@@ -87,8 +87,9 @@ class Measured:
         """
         if self.owners is None or self.clusters == self.n:
             return float(self.n + self.missing)
-        sizes = _by_owner(self.owners, self._weight)
-        hits = _by_owner(self.owners, self._weight * (self.values <= self.quantile(q)))
+        below = self.values <= self.quantile(q)
+        sizes = _by_owner(self.owners, self.weights)
+        hits = _by_owner(self.owners[below], None if self.weights is None else self.weights[below], sizes.size)
         share = float(hits.sum() / sizes.sum())
         if share == 1 or self.clusters < 2:
             return float(self.clusters)
@@ -112,14 +113,11 @@ class Measured:
         if self.clusters < 2:
             return -math.inf, math.inf
         owners = np.arange(self.values.size) if self.owners is None else self.owners
-        sums, sizes = _by_owner(owners, self.values * self._weight), _by_owner(owners, self._weight)
+        total = self.values if self.weights is None else self.values * self.weights
+        sums, sizes = _by_owner(owners, total), _by_owner(owners, self.weights)
         error = math.sqrt(_ratio_variance(sums, sizes, self.mean, self.clusters))
         reach = student_t(confidence, self.clusters - 1) * error
         return self.mean - reach, self.mean + reach
-
-    @property
-    def _weight(self) -> Floats:
-        return np.ones(self.values.size) if self.weights is None else self.weights.astype(np.float64)
 
     @cached_property
     def _ascending(self) -> tuple[Floats, Counts | None]:
@@ -130,8 +128,9 @@ class Measured:
         return self.values[order], np.cumsum(self.weights[order])
 
 
-def _by_owner(owners: Counts, values: Floats) -> Floats:
-    return np.bincount(owners, values).astype(np.float64)
+def _by_owner(owners: Counts, values: Floats | Counts | None, least: int = 0) -> Floats:
+    """The sum of the values of each request, or how many there are."""
+    return np.bincount(owners, values, minlength=least).astype(np.float64)
 
 
 def _ratio_variance(sums: Floats, sizes: Floats, ratio: float, clusters: int) -> float:

@@ -155,15 +155,16 @@ def _token_gaps(rows: Columns) -> Measured:
     have no samples here; as many as they must have had are missing.
     """
     gaps, tokens, owners = _gaps(rows), rows.gap_tokens, _gap_owners(rows)
-    counted = np.repeat(rows.counted, rows.gap_counts)
+    counted: Mask = np.repeat(rows.counted, rows.gap_counts)
     told = np.where(np.isnan(rows.completion_tokens), 0, rows.completion_tokens - 1)
     missing = int(np.maximum(rows.gap_counts, told)[~rows.counted & (rows.gap_counts > 0)].sum())
+    if (tokens == 1).all():
+        return Measured(gaps, None, owners, missing)
     ends = tokens > 0
     if not ends[counted].all():
         gaps = _handed_on(gaps, ends, owners)
     kept = ends & counted
-    weights = None if (tokens[kept] == 1).all() else tokens[kept]
-    return Measured(gaps[kept] / tokens[kept], weights, owners[kept], missing)
+    return Measured(gaps[kept] / tokens[kept], tokens[kept], owners[kept], missing)
 
 
 def _handed_on(gaps: Floats, ends: Mask, owners: Counts) -> Floats:
@@ -190,7 +191,7 @@ def _gaps(rows: Columns) -> Floats:
 
 
 def _gap_owners(rows: Columns) -> Counts:
-    return np.repeat(np.arange(len(rows)), rows.gap_counts)
+    return np.repeat(np.arange(len(rows), dtype=np.int32), rows.gap_counts)
 
 
 def _ms(seconds: Floats) -> Floats:
