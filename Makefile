@@ -23,6 +23,7 @@ check: $(VENV)/.ready ## format, lint, types, import rules, generated docs
 	$(BIN)/python -m serving.codes | diff -u docs/codes.md -
 	$(BIN)/python -m serving.facts.model | diff -u docs/modelz.schema.json -
 	$(BIN)/python -m serving.report.json | diff -u docs/report.schema.json -
+	$(BIN)/python -m loadtest.document | diff -u docs/loadtest.schema.json -
 	$(BIN)/hadolint Dockerfile
 
 test: $(VENV)/.ready ## the whole test suite, with real vLLM and real Envoy
@@ -34,6 +35,9 @@ demo: $(VENV)/.ready ## serve, verify and load-test the embedded model; KEEP=1 l
 bench-agent: $(VENV)/.ready ## what the agent costs and how quickly it answers, beside bare vLLM (9 minutes)
 	$(BIN)/python -m tests.bench.agent
 
+bench-loadtest: $(VENV)/.ready ## the harness against its peers and against the ground truth (25 minutes; more the first time)
+	$(BIN)/python -m tests.bench.loadtest
+
 lock: ## write requirements/lock.txt anew (5 minutes, 6 GB for a while)
 	requirements/relock.sh
 
@@ -43,4 +47,4 @@ clean: ## remove .venv, caches and reports; the prepared model stays
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 	@echo "kept: the model in $${XDG_CACHE_HOME:-$$HOME/.cache}/warmgate (270 MB, remove it by hand)"
 
-.PHONY: help setup check test demo bench-agent lock clean
+.PHONY: help setup check test demo bench-agent bench-loadtest lock clean

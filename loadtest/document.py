@@ -21,6 +21,7 @@ from loadtest.profile import Profile
 from serving.expectations import Slo
 from serving.facts.aliases import ALIASES, alias_quantile, alias_samples
 from serving.facts.columns import Columns, columns
+from serving.facts.crosscheck import cross_check
 from serving.facts.histogram import Histogram
 from serving.facts.load import arrivals, cold_penalty, in_flight, tokens
 from serving.facts.samples import METRICS
@@ -72,13 +73,14 @@ def document(
         "sweep": None if swept is None else sweep(swept, profile.slos),
         "telemetry": None if telemetry is None else _telemetry(telemetry),
         "other_tools": _other_tools(rows),
-        "measurement": _measurement(traffic.end, rows),
+        "measurement": {**_measurement(traffic.end, rows), "server_check": _server_check(traffic, telemetry)},
         "environment": {
             "started_at": traffic.plan.started_at,
             "elapsed_s": traffic.end.elapsed_s,
             "interrupted": traffic.end.interrupted,
             "profile": traffic.plan.profile,
             "base_url": traffic.plan.base_url,
+            "candidate_url": traffic.plan.candidate_url,
             "model": traffic.plan.model,
             "seed": traffic.plan.load.seed,
             "workers": traffic.end.workers,
@@ -234,6 +236,20 @@ def _measurement(end: RunEnd, rows: Columns) -> dict[str, Any]:
         "kernel_stamp_share": end.kernel_stamps,
         "chunks": end.chunks,
         "coalesced": end.coalesced,
+    }
+
+
+def _server_check(traffic: Traffic, telemetry: Telemetry | None) -> dict[str, Any] | None:
+    """The mean TTFT on the wire against the servers' own: the rest is the network's and the gateway's share."""
+    if telemetry is None:
+        return None
+    found = cross_check(traffic.requests, telemetry, judged_spans(traffic))
+    return {
+        "client_ttft_ms": found.client_ms,
+        "server_ttft_ms": found.server_ms,
+        "network_ms": found.network_ms,
+        "requests": found.server_requests,
+        "why": found.why,
     }
 
 

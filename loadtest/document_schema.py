@@ -67,6 +67,7 @@ def json_schema() -> str:
             interrupted={"type": ["string", "null"], "description": "What cut the run short."},
             profile=TEXT,
             base_url=TEXT,
+            candidate_url={"type": ["string", "null"], "description": "The other side of an A/B run."},
             model=TEXT,
             seed={"type": "integer"},
             workers=COUNT,
@@ -207,4 +208,11 @@ def _measurement() -> Member:
         kernel_stamp_share=SHARE | {"description": "Of the reads, those that the kernel stamped."},
         chunks=COUNT,
         coalesced=COUNT | {"description": "Token chunks that came in one read with an earlier one."},
+        server_check={
+            "anyOf": [
+                _closed(client_ttft_ms=MAYBE, server_ttft_ms=MAYBE, network_ms=MAYBE, requests=COUNT, why=TEXT),
+                {"type": "null"},
+            ],
+            "description": "Mean TTFT on the wire against the servers' own; network_ms lies between them.",
+        },
     )

@@ -140,7 +140,10 @@ class LoadPlan:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The head of a run: when (RFC 3339, UTC), under which profile, against what, and with which versions."""
+    """The head of a run: when (RFC 3339, UTC), under which profile, against what, and with which versions.
+
+    `candidate_url` is the other side of an A/B run, whose `base_url` is the baseline.
+    """
 
     schema: Literal["warmgate.ledger/v1"]
     started_at: str
@@ -149,6 +152,7 @@ class RunPlan:
     model: str
     load: LoadPlan
     versions: dict[str, str]
+    candidate_url: str | None = None
 
 
 @dataclass(frozen=True)
