@@ -14,7 +14,7 @@ from loadtest.truth.script import MS, Script
 from loadtest.truth.served import Served
 
 SO_TIMESTAMPNS: Final = 35
-READ_SIZE: Final = 65_536
+READ_SIZE: Final = 16_384
 STAMP: Final = struct.Struct("@ll")
 OLDEST_STAMP_NS: Final = 60 * 1_000_000_000
 AGAIN: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)

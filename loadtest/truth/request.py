@@ -1,23 +1,51 @@
-"""Reads HTTP/1.1 requests out of bytes, one after the other. Pure; strict about nothing but where a request ends."""
+"""Reads HTTP/1.1 requests out of bytes, one after the other. Pure; strict about nothing but where a request ends.
+
+Only what changes the answer is looked at before it: a burst of requests must not make the answers of others late.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Final
+
+import msgspec
 
 from loadtest.truth.script import Kind
+
+LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
+REQUEST_ID: Final = re.compile(rb"\r\nx-request-id:[ \t]*([^\r]*)", re.IGNORECASE)
+CLOSE: Final = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
+
+
+class _Options(msgspec.Struct):
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+
+
+class _Asked(msgspec.Struct):
+    stream_options: _Options | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Asked)
+_NOTHING: Final = _Options()
 
 
 @dataclass(frozen=True)
 class Request:
-    """One whole request."""
+    """One whole request. `head` is everything before the empty line, `path` may hold a query."""
 
     method: str
     path: str
-    headers: dict[str, str]
+    head: bytes
     data: bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header fields by their name in lower case."""
+        lines = self.head.decode("latin-1").split("\r\n")[1:]
+        return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
     @property
     def body(self) -> dict[str, Any]:
@@ -29,9 +57,15 @@ class Request:
         return found if isinstance(found, dict) else {}
 
     @property
+    def request_id(self) -> str:
+        """What the client calls this request."""
+        found = REQUEST_ID.search(self.head)
+        return found[1].strip().decode("latin-1") if found else ""
+
+    @property
     def closes(self) -> bool:
         """Whether the client asked for the connection's end after the answer."""
-        return self.headers.get("connection", "").lower() == "close"
+        return CLOSE.search(self.head) is not None
 
 
 def take_request(buffer: bytearray) -> Request | None:
@@ -39,25 +73,26 @@ def take_request(buffer: bytearray) -> Request | None:
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         return None
-    first, *lines = buffer[:end].decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    length = headers.get("content-length", "0")
-    whole = end + 4 + (int(length) if length.isdigit() else 0)
+    length = LENGTH.search(buffer, 0, end)
+    whole = end + 4 + (int(length[1]) if length else 0)
     if len(buffer) < whole:
         return None
-    data = bytes(buffer[end + 4 : whole])
+    head, data = bytes(buffer[:end]), bytes(buffer[end + 4 : whole])
     del buffer[:whole]
-    method, _, rest = first.partition(" ")
-    return Request(method, rest.partition(" ")[0], headers, data)
+    method, path, *_ = (*head[: head.find(b"\r\n")].decode("latin-1").split(" "), "", "")
+    return Request(method, path, head, data)
 
 
-def kind_of(request: Request, body: dict[str, Any], model: str) -> Kind:
+def kind_of(request: Request, model: str) -> Kind:
     """What the request asks of the bytes of its answer."""
-    options = body.get("stream_options") or {}
+    try:
+        options = _DECODER.decode(request.data).stream_options or _NOTHING
+    except msgspec.MsgspecError:
+        options = _NOTHING
     return Kind(
-        chat=urlsplit(request.path).path.endswith("/chat/completions"),
+        chat=request.path.partition("?")[0].endswith("/chat/completions"),
         model=model,
-        include_usage=bool(options.get("include_usage")),
-        continuous_usage=bool(options.get("continuous_usage_stats")),
+        include_usage=options.include_usage,
+        continuous_usage=options.continuous_usage_stats,
         close=request.closes,
     )

@@ -34,7 +34,7 @@ from serving.verdict import Finding, Report, Verdict
 SEED: Final = 7
 STREAMS: Final = (1, 32, 128)
 TTFT_BOUNDS_MS: Final = {1: (0.3, 1.0), 32: (0.3, 1.0), 128: (0.5, 3.0), 256: (1.0, 5.0)}
-SERVER_LATE_MS: Final = 1.0
+SERVER_LATE_MS: Final = 5.0  # it states what it did, however late; but a machine this busy says little of the harness
 TPOT_SHARE: Final = 0.01
 CPU_US: Final = 25.0
 REQUEST_CPU_US: Final = 150.0

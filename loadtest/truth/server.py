@@ -112,9 +112,9 @@ class SseServer:
             self._thread.join(STOP_WAIT_S)
 
     def _answer(self, connection: Connection, request: Request) -> Answer | None:
-        path = urlsplit(request.path)
-        if request.method == "POST" and path.path.endswith(("/completions", "/chat/completions")):
+        if request.method == "POST" and request.path.partition("?")[0].endswith("/completions"):
             return self._completion(connection, request)
+        path = urlsplit(request.path)
         try:
             status, said = self._steer(request.method, path.path, parse_qs(path.query), request.data)
         except ValueError as error:
@@ -131,12 +131,11 @@ class SseServer:
         if self._reuse_limit is not None and connection.requests >= self._reuse_limit:
             tally.cut_off += 1
             return None
-        body = request.body
         arrived = connection.kernel_ns if connection.kernel_ns is not None else connection.read_ns
         served = Served(
             number=self._requests,
-            request_id=request.headers.get("x-request-id", ""),
-            body=body if self._texts else {},
+            request_id=request.request_id,
+            body=request.body if self._texts else {},
             headers=request.headers if self._texts else {},
             arrived_ns=arrived,
             read_ns=connection.read_ns,
@@ -145,10 +144,11 @@ class SseServer:
         )
         self._requests += 1
         program = self.program(served.number) if callable(self.program) else self.program
-        kind = kind_of(request, body, self.model)
+        kind = kind_of(request, self.model)
         if program.drop or program.status == 200:
             script = script_of(program, kind)
         else:
+            body = request.body
             script = refusal(program, kind, f"no: {body.get('messages', body.get('prompt'))}")
         served.chunk_tokens = script.chunk_tokens
         served.sound = program.status == 200 and program.fault is None and not program.drop

@@ -24,7 +24,7 @@ from loadtest.truth.program import Program
 from serving.embedded.model import prepare
 from serving.embedded.progress import on_stream
 from tests.bench.loadtest_process import run
-from tests.bench.loadtest_rows import ROWS, Bench
+from tests.bench.loadtest_rows import ROWS, Bench, NoResult
 from tests.bench.loadtest_table import Row, row_of, table
 from tests.bench.loadtest_tools import TOOLS, Job, Skipped, Tool, cache_directory, environment
 
@@ -82,9 +82,13 @@ def main(
                 print(table(found, skipped), flush=True)
             bench = Bench(truth, PROGRAM, cores[0], work, soak)
             for name in own:
-                for line in ROWS[name](bench):
-                    raw.append({"row": name, **asdict(line)})
-                    print(line.text(), flush=True)
+                try:
+                    for line in ROWS[name](bench):
+                        raw.append({"row": name, **asdict(line)})
+                        print(line.text(), flush=True)
+                except NoResult as why:
+                    skipped[f"row {name}"] = str(why)
+                    print(f"skipped row {name}: {why}", flush=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
         if out is not None:

@@ -41,6 +41,10 @@ EXACT: Final = {
 }
 
 
+class NoResult(Exception):
+    """A run of ours that says nothing."""
+
+
 @dataclass(frozen=True)
 class Line:
     """One figure, what it is of, and its aim."""
@@ -52,7 +56,7 @@ class Line:
 
     def text(self) -> str:
         """As it is printed."""
-        return f"{self.what:<58} {self.figure:>34}   {self.aim}".rstrip()
+        return f"{self.what:<76} {self.figure:>34}   {self.aim}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,9 @@ class Bench:
         command = [sys.executable, "-m", "loadtest", "--profile", "smoke", "--no-gates", "--seed", "1"]
         command += ["--base-url", self.truth.url, "--report-dir", "report", "--output", "json", *map(str, options)]
         ran = run(command, self.work, timeout_s=timeout_s, core=self.core)
-        if ran.code not in JUDGED or ran.timed_out:
-            raise RuntimeError(f"our harness gave no result: {ran.problem}")
         ledger = self.work / "report" / "ledger.jsonl"
+        if ran.code not in JUDGED or ran.timed_out or not ledger.exists():
+            raise NoResult(f"our harness gave no result: {ran.problem}")
         with ledger.open() as lines:
             return Run(ran, json.loads(ran.out), read_ledger(lines, ledger.name), self.truth.summary())
 
@@ -89,11 +93,10 @@ class Run:
     traffic: Traffic
     true: dict[str, Any]
 
-    @property
-    def errors(self) -> tuple[float, float]:
-        """Reported minus true TTFT, p50 and p99, in ms."""
-        told, true = self.document["metrics"]["ttft_ms"], self.true["ttft_ms"]
-        return told["p50"] - true["p50"], told["p99"] - true["p99"]
+    def error(self, metric: str = "ttft_ms") -> str:
+        """Reported minus true TTFT, p50 and p99, as it is shown."""
+        told, true = self.document["metrics"][metric], self.true["ttft_ms"]
+        return f"{told['p50'] - true['p50']:+.2f} / {told['p99'] - true['p99']:+.2f} ms"
 
 
 def rate(bench: Bench) -> Iterator[Line]:
@@ -101,9 +104,10 @@ def rate(bench: Bench) -> Iterator[Line]:
     for streams in (384, 512):
         found = bench.ours(bench.program, "--streams", streams, "--requests", 6 * streams, "--output-tokens", 64)
         per_s = found.document["tokens"]["output_per_s"]
-        p50, p99 = found.errors
-        figure = f"{per_s:,.0f} tokens/s  {p50:+.2f} / {p99:+.2f} ms"
-        yield Line(f"{streams} streams: received, TTFT error p50 / p99", figure, ">= 30,000; 2 / 10 ms", found.true)
+        aim = ">= 30,000" if streams == 384 else ""
+        yield Line(f"output tokens received a second, {streams} streams", f"{per_s:,.0f}", aim, found.true)
+        yield Line("    TTFT error, p50 / p99", found.error(), "2 / 10 ms" if streams == 384 else "")
+        yield Line("    TTFT error on the wire, p50 / p99", found.error("ttft_wire_ms"))
 
 
 def lag(bench: Bench) -> Iterator[Line]:
@@ -173,17 +177,22 @@ def _frozen(served: list[dict[str, Any]]) -> tuple[list[float], float]:
 
 
 def cost(bench: Bench) -> Iterator[Line]:
-    """CPU of a chunk and of a request: the slope over runs of several sizes, so that start-up is not in it."""
-    runs = {}
-    for requests, count in ((400, 64), (1600, 64), (1600, 16)):
-        found = bench.ours(replace(bench.program, tokens=count), "--streams", 128, "--requests", requests)
-        runs[requests, count] = found.ran.cpu_s
-        told = found.document["measurement"].get("cpu_us_per_chunk")
-    per_chunk = (runs[1600, 64] - runs[1600, 16]) / (1600 * 48) * 1e6
-    per_request = (runs[1600, 64] - runs[400, 64]) / 1200 * 1e6 - 64 * per_chunk
-    told_so = {"told_by_the_last_run": told}
-    yield Line("CPU per chunk, 128 streams", f"{per_chunk:.1f} us", "<= 25 us", told_so)
-    yield Line("CPU per request beside its chunks", f"{per_request:.0f} us", "<= 150 us")
+    """CPU of a chunk and of a request: the slope over runs of several sizes, so that start-up is not in it.
+
+    While the load runs by the harness's own count, then of the whole process by the kernel's, reports included.
+    """
+    own, whole = {}, {}
+    for size in ((400, 64), (1600, 64), (1600, 16)):
+        found = bench.ours(replace(bench.program, tokens=size[1]), "--streams", 128, "--requests", size[0])
+        own[size], whole[size] = found.traffic.end.cpu_s or 0.0, found.ran.cpu_s
+    for cpu_s, when, aims in (
+        (own, "while the load runs", ("<= 25 us", "<= 150 us")),
+        (whole, "of the whole process, its report included", ("", "")),
+    ):
+        per_chunk = (cpu_s[1600, 64] - cpu_s[1600, 16]) / (1600 * 48) * 1e6
+        per_request = (cpu_s[1600, 64] - cpu_s[400, 64]) / 1200 * 1e6 - 64 * per_chunk
+        yield Line(f"CPU per chunk {when}", f"{per_chunk:.1f} us", aims[0])
+        yield Line(f"CPU per request beside its chunks {when}", f"{per_request:.0f} us", aims[1])
 
 
 def memory(bench: Bench) -> Iterator[Line]:

@@ -49,12 +49,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Reported:
-    """What a tool said of its run, in milliseconds. `tokens` are the output tokens that it counted."""
+    """What a tool said of its run, in milliseconds. `tokens` are the output tokens that it counted.
+
+    TTFT counts from the sending, as every peer counts it; `scheduled` is p50 and p99 of ours from the schedule.
+    """
 
     ttft_p50: float
     ttft_p99: float
     tpot_mean: float | None = None
     tokens: int | None = None
+    scheduled: tuple[float, float] | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
 
@@ -154,8 +158,9 @@ def read_ours(job: Job, ran: Ran) -> Reported:
     """The document that our harness prints."""
     body = json.loads(ran.out)
     ttft, wire, tpot = (body["metrics"][name] or {} for name in ("ttft_ms", "ttft_wire_ms", "tpot_ms"))
-    more = {"ttft_wire_ms": wire, "measurement": body["measurement"], "outcomes": body["outcomes"]}
-    return Reported(ttft["p50"], ttft["p99"], tpot.get("mean"), body["tokens"]["output"], more)
+    more = {name: body[name] for name in ("metrics", "measurement", "outcomes")}
+    scheduled = (ttft["p50"], ttft["p99"])
+    return Reported(wire["p50"], wire["p99"], tpot.get("mean"), body["tokens"]["output"], scheduled, more)
 
 
 def _vllm(python: Path, job: Job) -> list[str]:

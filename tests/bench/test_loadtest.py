@@ -31,9 +31,15 @@ def test_a_figure_is_what_was_reported_minus_what_was_true():
     assert row.errors == (7.5, 8.0)
     assert row.tpot_error == pytest.approx(0.02)
     shown = table([row], {"other": "cannot be installed"}).splitlines()
-    assert " ".join(shown[1].split()) == "32 them 1 50.0 / 52.0 57.5 / 60.0 +7.50 +8.00 +2.00% -1 100"
+    assert " ".join(shown[1].split()) == "32 them 1 50.0 / 52.0 57.5 / 60.0 +7.50 +8.00 +2.00% -1 0.64"
     assert shown[2].split() == ["aim", "for", "ours", "+0.3", "+1.0"]
     assert shown[3] == "skipped other: cannot be installed"
+
+
+def test_figures_from_the_schedule_have_a_line_of_their_own():
+    shown = table([row_of("us", 7, 0, Reported(50.1, 52.2, scheduled=(51.0, 55.0)), TRUTH, 1)], {}).splitlines()
+    assert "+0.10      +0.20" in shown[1]
+    assert shown[2].split() == ["from", "schedule", "51.0", "/", "55.0", "+1.00", "+3.00"]
 
 
 def test_the_median_of_repeats_is_shown_and_a_late_server_is_told():
