@@ -89,8 +89,8 @@ def table(rows: Sequence[Row], skipped: dict[str, str]) -> str:
     if any(row.server_late_p99 > LATE_MS for row in rows):
         worst = max(row.server_late_p99 for row in rows)
         lines.append(
-            f"* the server itself sent later than {LATE_MS:g} ms at p99 in these runs (up to {worst:.1f} ms), in bursts "
-            "or on a busy machine: the truth is what it did all the same"
+            f"* the server itself sent later than {LATE_MS:g} ms at p99 in these runs (up to {worst:.1f} ms), in "
+            "bursts or on a busy machine: the truth is what it did all the same"
         )
     return "\n".join(lines)
 
