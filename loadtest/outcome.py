@@ -114,11 +114,18 @@ class Reading:
         )
 
     def _take(self, chunk: Chunk, at: int) -> None:
+        """Take the next chunk. One without text counts too when its server says that it brought tokens.
+
+        vLLM generates tokens that have no text: special ones, and parts of a character. The first token is one that can
+        be seen; those before it go with its chunk.
+        """
         self._completion.add(chunk)
-        if chunk.carries_tokens:
+        known = self._counts[-1] if self._counts else None
+        unseen = known is not None and (chunk.completion_tokens or 0) > known
+        if chunk.carries_tokens or unseen:
             self._chunks_ns.append(at)
             self._counts.append(chunk.completion_tokens)
-            if self._content_ns is None and not chunk.reasoning:
+            if self._content_ns is None and chunk.carries_tokens and not chunk.reasoning:
                 self._content_ns = at
         if chunk.done and self._done_ns is None:
             self._done_ns = at

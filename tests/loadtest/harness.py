@@ -75,10 +75,10 @@ class Harness:
             env=kept | env,
         )
 
-    def wait(self) -> Done:
+    def wait(self, timeout_s: float = TIMEOUT_S) -> Done:
         """Wait for the end."""
         try:
-            out, err = self.process.communicate(timeout=TIMEOUT_S)
+            out, err = self.process.communicate(timeout=timeout_s)
         finally:
             self.process.kill()
         return Done(self.process.returncode, out, err, self._directory)

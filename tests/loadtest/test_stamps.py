@@ -92,3 +92,20 @@ def test_a_record_keeps_four_bytes_a_chunk_and_less_than_a_kibibyte_beside_them(
     tracemalloc.stop()
     assert {(record.outcome, record.chunks) for record in records} == {(Outcome.OK, chunks)}
     assert (after - before) / many <= 1024 + 4 * chunks
+
+
+def test_tokens_without_text_are_counted_where_the_server_says_that_they_came():
+    wire = Wire(begun_ns=1, connected_ns=1, sent_ns=1_000)
+    wire.response.feed(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", 5)
+    said = [("", 0), ("", 1), ("a", 2), ("b", 3), ("", 3), ("", 5)]  # (text, tokens so far), 10 ms apart
+    for number, (text, tokens) in enumerate(said, start=1):
+        reason = "length" if number == len(said) else None
+        choice = {"delta": {"content": text}, "finish_reason": reason}
+        event = json.dumps({"choices": [choice], "usage": {"completion_tokens": tokens}})
+        wire.response.feed(f"data: {event}\n\n".encode(), number * 10_000_000)
+    wire.response.feed(b"data: [DONE]\n\n", 70_000_000)
+    wire.ending, wire.ended_ns = Ending.CLOSED, 70_000_000
+    wire.response.close()
+    seen = settle(0, "p", 0.0, wire, 0)
+    assert (seen.outcome, seen.first_s, seen.content_s) == (Outcome.OK, 0.03, 0.03)
+    assert (seen.tokens_per_chunk, list(seen.gaps_ms)) == ((2, 1, 2), [10.0, 20.0])
