@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from serving.child import die_with_parent
 @click.option("--seed", default=0, show_default=True, help="Of the jitter.")
 @click.option("--idle-close", type=float, metavar="SECONDS", help="Close connections that are idle so long.")
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), help="Append one line of JSON per request.")
-@click.option("--core", type=int, help="Stay on this core.")
+@click.option("--core", type=int, help="Stay on this core, at real-time priority where that is permitted.")
 def command(
     port: int,
     model: str,
@@ -51,6 +52,8 @@ def command(
     die_with_parent()
     if core is not None:
         os.sched_setaffinity(0, {core})
+        with suppress(OSError):  # others on this core must not make the truth late
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     try:
         fields = read_program(program)
     except (ValueError, TypeError) as error:
