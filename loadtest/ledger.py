@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
-from serving.errors import CannotAct, CannotObserve
-from serving.facts.traffic import RequestSeen, RunEnd, RunPlan, Traffic, line_of, read_ledger
+from serving.errors import CannotAct
+from serving.facts.traffic import RequestSeen, RunEnd, RunPlan, line_of
 
 
 class Ledger:
@@ -52,14 +52,3 @@ class Ledger:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
-
-
-def open_ledger(path: Path) -> Traffic:
-    """Read a ledger back. Raises CannotObserve with one line when it is not there, foreign, or cut short."""
-    try:
-        with path.open(encoding="utf-8") as lines:
-            return read_ledger(lines, str(path))
-    except OSError as error:
-        raise CannotObserve(f"{path}: {error.strerror}: give the ledger.jsonl of a load test") from error
-    except UnicodeDecodeError as error:
-        raise CannotObserve(f"{path}: not UTF-8: give the ledger.jsonl of a load test") from error

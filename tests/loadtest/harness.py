@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from loadtest.ledger import open_ledger
 from serving.facts.traffic import Traffic
+from serving.observe.saved_run import read_saved_run
 
 TIMEOUT_S = 25
 
@@ -38,7 +38,7 @@ class Done:
     @property
     def ledger(self) -> Traffic:
         """What ledger.jsonl tells."""
-        return open_ledger(self.directory / "ledger.jsonl")
+        return read_saved_run(self.directory).traffic
 
 
 def profile_file(directory: Path, load: dict[str, Any], slos: list[dict[str, Any]] | None = None, **rest: Any) -> Path:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.ledger import Ledger, open_ledger
+from loadtest.ledger import Ledger
 from serving.errors import CannotAct, CannotObserve
+from serving.observe.saved_run import read_saved_run
 from tests.loadtest.runs import failed, request, traffic
 
 RUN = traffic(request(0), failed(1), request(2))
@@ -26,7 +27,7 @@ def write(path: Path) -> None:
 
 def test_a_run_is_read_back_from_disk_as_it_was(tmp_path: Path):
     write(tmp_path / "ledger.jsonl")
-    assert open_ledger(tmp_path / "ledger.jsonl") == RUN
+    assert read_saved_run(tmp_path / "ledger.jsonl").traffic == RUN
 
 
 def test_each_record_is_in_the_file_before_the_next_one(tmp_path: Path):
@@ -48,7 +49,7 @@ def test_a_killed_writer_leaves_its_records_and_the_reader_says_that_the_run_did
     done = subprocess.run([sys.executable, "-c", script, path], cwd=Path(__file__).parents[2], check=False)
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(CannotObserve, match=r"has no end after 3 requests"):
-        open_ledger(path)
+        read_saved_run(path)
 
 
 def test_a_ledger_is_never_overwritten(tmp_path: Path):
@@ -67,8 +68,8 @@ def test_a_full_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_reading_a_ledger_that_is_not_there_or_not_text_is_one_line(tmp_path: Path):
-    with pytest.raises(CannotObserve, match=r"No such file or directory: give the ledger\.jsonl"):
-        open_ledger(tmp_path / "nothing.jsonl")
+    with pytest.raises(CannotObserve, match=r"No such file or directory: give the report directory"):
+        read_saved_run(tmp_path / "nothing.jsonl")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CannotObserve, match="not UTF-8"):
-        open_ledger(tmp_path / "binary")
+        read_saved_run(tmp_path / "binary")
