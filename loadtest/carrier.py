@@ -9,18 +9,24 @@ from loadtest.engine import Arm
 from loadtest.measured import Measured
 from loadtest.profile import Profile
 from loadtest.prompts.prompt import Prompts
-from loadtest.schedule import Schedule
+from loadtest.prompts.vocabulary import Costs
+from loadtest.schedule import Length, Schedule
 from serving.facts.traffic import RequestSeen
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a load process needs to know before its first schedule. It can be pickled."""
+    """All that a load process needs to know before its first schedule. It can be pickled.
+
+    `costs` and `lengths` are what the prompts were made with: prompts can be made again from them and the seed.
+    """
 
     profile: Profile
     arms: tuple[Arm, ...]
     prompts: Prompts
     seed: int
+    costs: Costs | None = None
+    lengths: tuple[Length, ...] | None = None
 
 
 class Gauges(Protocol):

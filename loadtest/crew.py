@@ -50,7 +50,10 @@ class Workers(Protocol):
         """A moment of our perf_counter on the worker's."""
 
     def check(self) -> None:
-        """Look at the workers between two runs of the loop: measure their clocks where they have their own."""
+        """See whether they are still there, where that does not show by itself."""
+
+    def clocks(self) -> None:
+        """Measure their clocks, where they have their own."""
 
     def drop(self, worker: int) -> None:
         """End a worker that cannot be used any more."""
@@ -119,6 +122,10 @@ class Crew:
         self._wait("done", None)
         if self._crash is not None:
             raise self._crash
+        if not self._stop.is_set():
+            self._workers.clocks()
+            if (gone := self._gone()) is not None:
+                self._trouble(gone)
         measured = Measured()
         for member in self._members:
             if member.measured is not None:

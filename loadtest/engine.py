@@ -72,6 +72,7 @@ class Engine:
         """Open connections ahead: as many as will be in flight, as far as that is known."""
         for pool in self._pools:
             pool.prepare(min(_most_open(schedule), self._profile.max_in_flight, MOST_PREPARED))
+        gc.collect()  # now, and not when the first requests are due
 
     def carry_out(
         self, schedule: Schedule, begin_ns: int, *, run_origin_ns: int | None = None, phase_offset: int = 0
@@ -95,7 +96,6 @@ class Engine:
         )
         self.dispatcher = dispatcher
         cpu_s = time.process_time()
-        gc.collect()
         gc.freeze()  # what is here now stays: no collection during the run needs to look at it again
         try:
             dispatcher.walk(schedule)

@@ -25,7 +25,7 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class Hand:
-    """One load process. `report` sends a report; the orders return at once, but for `stop`'s and `begin`'s own work."""
+    """One load process. `report` sends a report; orders return at once, and are carried out one after the other."""
 
     def __init__(self, report: Report, every_s: float) -> None:
         self._report, self._every_s = report, every_s
@@ -34,7 +34,8 @@ class Hand:
         self._one_at_a_time = Semaphore()
         self._engine: Engine | None = None
         self._schedule: Schedule | None = None
-        self.busy = False
+        self.idle = Event()
+        self.idle.set()
 
     def begin(self, make: Callable[[], Job]) -> None:
         """Get ready for a run: whatever was before it is over."""
@@ -90,7 +91,7 @@ class Hand:
             self._engine.close()
 
     def _do(self, work: Callable[[], None]) -> None:
-        self.busy = True
+        self.idle.clear()
         gevent.spawn(self._work, work)
 
     def _work(self, work: Callable[[], None]) -> None:
@@ -103,7 +104,7 @@ class Hand:
                 traceback.print_exc(file=sys.stderr)
                 self._report({"is": "failed", "why": f"{type(error).__name__} in a load process"})
             finally:
-                self.busy = False
+                self.idle.set()
 
     def _take(self, seen: RequestSeen) -> None:
         self._lines.append(line_of(seen))

@@ -1,177 +1,218 @@
 """Locust as the shell of the same engine: `locust -f loadtest/locustfile.py --host URL`, with its web UI or --headless.
 
-A single User carries the run: it starts our dispatcher, which walks the profile's schedule, and each stream becomes one
-Locust request event (E2E from the scheduled time). The profile says how much; users and spawn rate have no meaning.
-The exit code is that of our own gates and begins at 3, so that nothing that goes wrong can pass. `python -m loadtest`
-drives the engine without Locust. The profile is Locust's own --profile, or WARMGATE_PROFILE.
+The profile says how much, so users and spawn rate have no meaning: a shape keeps one User for each load process, which
+carries the run and ends with it. Each stream becomes one Locust request event (E2E from the scheduled time). With
+--processes or --master, workers carry out shards of the one schedule, and the master keeps the ledger and judges. The
+exit code is that of our own gates and begins at 3. `warmgate loadtest` drives the engine without Locust.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from argparse import Namespace
-from collections.abc import Callable
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import gevent
-from locust import User, events, task
+from gevent.event import Event
+from locust import LoadTestShape, User, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
-from locust.runners import LocalRunner
+from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.cli import api_key
-from loadtest.conclude import conclude, verdict_text
-from loadtest.profile import load_profile
-from loadtest.progress import Progress
-from loadtest.report import read_attachment
-from loadtest.run import Run, new_directory
-from loadtest.target import target_of
-from serving.errors import Refused, WarmgateError
-from serving.facts.traffic import Outcome, RequestSeen
-from serving.report.text import color_wanted
+from loadtest.options import OPTIONS
+from loadtest.session import NOT_JUDGED, Session
+from loadtest.station import Station
+from loadtest.web_tab import add_tab
+from loadtest.workers_remote import ORDER, REPORT, Post
 
-NOT_JUDGED: Final = 3
 CONCLUDE_WAIT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 2.0  # what open streams need, they get in `stop`: this is for the Users alone
+NO_MEANING: Final = {"num_users": "--users", "spawn_rate": "--spawn-rate", "run_time": "--run-time"}
 
 
-class StreamFailed(Exception):
-    """What Locust shows for a request that did not end well."""
-
-
-class Session:
-    """One run under Locust: from the profile to the exit code, in a greenlet of its own that no User's end can kill."""
+class Shell:
+    """What belongs to one Locust environment: its session, or on a worker its station."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._run: Run | None = None
-        environment.process_exit_code = NOT_JUDGED
-        self._greenlet = gevent.spawn(self._work)
+        self.session: Session | None = None
+        self.post: Post | None = None
+        self.station: Station | None = None
+        self.stopping = Event()
+        runner = environment.runner
+        if isinstance(runner, MasterRunner):
+            self.post = Post()
+            runner.register_message(REPORT, self.post)
+        elif isinstance(runner, WorkerRunner):
+            self.station = Station(runner)
+            runner.register_message(ORDER, self.station.obey)
 
-    def wait(self, seconds: float | None = None) -> None:
-        """Wait for the report."""
-        self._greenlet.join(seconds)
+    def begin(self) -> None:
+        """Begin a run, or be ready to serve one."""
+        self.stopping.clear()
+        if self.station is None:
+            self.session = Session(self._environment, self.post)
 
     def stop(self, why: str) -> None:
-        """Cut the run short, if it still runs."""
-        if self._run is not None and not self._greenlet.dead:
-            self._run.stop(why)
+        """Cut short what runs: open streams are recorded as censored."""
+        self.stopping.set()
+        if self.session is not None:
+            self.session.stop(why)
+        if self.station is not None:
+            self.station.stop()
 
-    def _work(self) -> None:
-        try:
-            self._environment.process_exit_code = self._perform(_options(self._environment))
-        except WarmgateError as error:
-            sys.stderr.write(f"warmgate: {error}\n")
-            self._environment.process_exit_code = error.exit_code
-
-    def _perform(self, options: Namespace) -> int:
-        name = self._environment.profile or os.environ.get("WARMGATE_PROFILE") or "demo"
-        profile = load_profile(name, options.rate, options.duration, options.seed)
-        if not self._environment.host:
-            raise Refused("give the endpoint with --host http://HOST:PORT")
-        attached = [read_attachment(Path(options.attach))] if options.attach else []
-        target = target_of(
-            self._environment.host,
-            api_key(options.api_key_env or None),
-            Path(options.ca_cert) if options.ca_cert else None,
-        )
-        run = Run(Path(name).stem, profile, target, options.model or None, _event_for_each(self._environment, name))
-        self._run = run
-        run.preflight()
-        directory = new_directory(Path(options.out) if options.out else None)
-        shown = Progress(run, sys.stderr) if self._environment.web_ui is None else nullcontext()
-        with shown:
-            traffic = run.perform(directory / "ledger.jsonl")
-        conclusion = conclude(traffic, profile, attached, directory)
-        sys.stdout.write(verdict_text(conclusion, directory, color=color_wanted(sys.stdout, os.environ)))
-        sys.stderr.writelines(f"warmgate: {problem}\n" for problem in conclusion.unwritten)
-        return conclusion.exit_code
+    def wait(self) -> None:
+        """Wait for the report, or until all is reported to the master."""
+        if self.session is not None:
+            self.session.wait(CONCLUDE_WAIT_S)
+        if self.station is not None:
+            self.station.wait(CONCLUDE_WAIT_S)
 
 
-def _event_for_each(environment: Environment, name: str) -> Callable[[RequestSeen], None]:
-    def fire(request: RequestSeen) -> None:
-        took_ms = None if request.end_s is None else (request.end_s - request.scheduled_s) * 1e3
-        environment.events.request.fire(
-            request_type="stream",
-            name=f"{name} (E2E from schedule)",
-            response_time=took_ms,
-            response_length=request.completion_tokens or 0,
-            exception=None if request.outcome is Outcome.OK else StreamFailed(f"{request.outcome}: {request.reason}"),
-            context={},
-        )
-
-    return fire
-
-
-SESSIONS: Final = WeakKeyDictionary[Environment, Session]()
+SHELLS: Final = WeakKeyDictionary[Environment, Shell]()
 
 
 class Carrier(User):
-    """The one User that carries the run, whatever number of users was asked for."""
-
-    fixed_count = 1
+    """Stands for one load process: Locust's count of users is the count of those. It ends when all is recorded."""
 
     @task
     def carry(self) -> None:
-        """Run the profile once, then end Locust's test."""
-        session = Session(self.environment)
-        SESSIONS[self.environment] = session
-        try:
-            session.wait()
-        finally:  # also when Locust stops its users
-            session.stop("Locust stopped the test")
-        runner = self.environment.runner
-        if runner is not None:
-            headless = self.environment.web_ui is None
-            gevent.spawn(runner.quit if headless else runner.stop)
-        gevent.sleep(CONCLUDE_WAIT_S)  # until Locust ends this User
+        """Wait until Locust stops the test, and then until nothing is lost any more."""
+        shell = SHELLS[self.environment]
+        shell.stopping.wait()
+        shell.wait()
+
+
+class ProfileShape(LoadTestShape):
+    """The shape of the profile: a User for each load process, until the schedule and its last streams have ended."""
+
+    def reset_time(self) -> None:
+        """A test begins: what was before it has no say any more."""
+        super().reset_time()
+        shell = self._shell()
+        if shell is not None and shell.session is not None and shell.session.over:
+            shell.session = None
+
+    def tick(self) -> tuple[int, float] | None:
+        """How many users, and how many of them to start a second; None ends the test."""
+        shell = self._shell()
+        if shell is not None and shell.session is not None and shell.session.over:
+            return None
+        processes = self._processes()
+        if processes == 0:
+            sys.stderr.write("warmgate: no worker is connected: start some with --worker\n")
+            return None
+        return processes, processes
+
+    def _shell(self) -> Shell | None:
+        return None if self.runner is None else SHELLS.get(self.runner.environment)
+
+    def _processes(self) -> int:
+        if not isinstance(self.runner, MasterRunner):
+            return 1
+        if self.runner.state in ("spawning", "running"):
+            return self.runner.target_user_count  # a worker that is lost is not replaced: its requests have no record
+        return len(self.runner.clients.ready)
 
 
 @events.init_command_line_parser.add_listener
 def add_options(parser: LocustArgumentParser) -> None:
-    """The harness's own options, beside Locust's. Those that name files or variables stay out of the web UI."""
-    for name, shown, text in (
-        ("model", True, "Served model name; empty for the first of /v1/models."),
-        ("rate", True, "Arrivals per second, instead of the profile's."),
-        ("duration", True, "Seconds, instead of the profile's."),
-        ("seed", True, "Seed of arrivals and prompts, instead of the profile's."),
-        ("out", False, "Directory of the report."),
-        ("api-key-env", False, "The environment variable that holds the API key."),
-        ("ca-cert", False, "PEM file of the CA to trust instead of the system's."),
-        ("attach", False, "Show this report (JSON of `warmgate verify`) in report.html too."),
-    ):
-        variable = f"WARMGATE_{name.replace('-', '_').upper()}"
-        parser.add_argument(f"--{name}", env_var=variable, default="", help=text, include_in_web_ui=shown)
-
-
-def _options(environment: Environment) -> Namespace:
-    """The options as they are now: the web UI may have changed them, and sends an empty text for an empty field."""
-    options = environment.parsed_options or Namespace()
-    for name, kind in (("rate", float), ("duration", float), ("seed", int)):
-        value = getattr(options, name, None)
-        try:
-            setattr(options, name, None if value in (None, "") else kind(value))
-        except ValueError as error:
-            raise Refused(f"--{name} {value!r}: not a number") from error
-    return options
+    """The harness's own options, beside Locust's. Those that name files, keys or processes stay out of the web form."""
+    for option in OPTIONS:
+        if option.name == "profile":  # Locust has one
+            continue
+        names = [f"--{option.name}", *([option.also] if option.also else [])]
+        settings: dict[str, Any] = {"env_var": option.variable, "help": option.help, "include_in_web_ui": option.web}
+        if option.kind == "flag":
+            settings |= {"action": "store_true"}
+        elif option.kind == "files":
+            settings |= {"action": "append"}
+        elif option.kind == "law":
+            settings |= {"choices": ["", "constant", "poisson", "gamma"], "default": ""}
+        elif option.name == "report-dir":
+            settings |= {"default": os.environ.get("WARMGATE_OUT", "")}
+        else:
+            settings |= {"default": ""}
+        parser.add_argument(*names, **settings)
 
 
 @events.init.add_listener
 def fail_first(environment: Environment, **_: Any) -> None:
-    """Begin with a failing exit code; refuse what the engine does not do yet, rather than measure it wrongly."""
+    """Begin with a failing exit code; say what has no meaning here."""
     environment.process_exit_code = NOT_JUDGED
-    if not isinstance(environment.runner, LocalRunner):
-        sys.stderr.write("warmgate: --master, --worker and --processes are not supported: run one Locust process\n")
-        raise SystemExit(2)
+    shell = SHELLS[environment] = Shell(environment)
+    environment.stop_timeout = environment.stop_timeout or STOP_TIMEOUT_S
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    if shell.station is not None:
+        signal.signal(signal.SIGINT, lambda *_: _interrupted(environment, shell))
+        return
+    options = environment.parsed_options
+    given = [option for name, option in NO_MEANING.items() if getattr(options, name, None) is not None]
+    if given:
+        sys.stderr.write(f"warmgate: {', '.join(given)}: no meaning here: the profile says how much and how long\n")
+    if environment.web_ui is not None:
+        add_tab(environment.web_ui, lambda: shell.session)
+
+
+def _as_ctrl_c(*_: object) -> None:
+    """What SIGTERM does. With a shape and without a web UI, Locust heeds it only when the shape has ended."""
+    raise KeyboardInterrupt
+
+
+def _interrupted(environment: Environment, shell: Shell) -> None:
+    """Ctrl-C in a worker: report first what is open, then quit. A run that loses a worker so is not judged."""
+    if shell.station is None or not shell.station.busy:
+        raise KeyboardInterrupt
+    shell.station.stop()
+
+    def quit_after() -> None:
+        shell.wait()
+        if environment.runner is not None:
+            environment.runner.quit()
+
+    gevent.spawn(quit_after)
+
+
+@events.test_start.add_listener
+def begin(environment: Environment, **_: Any) -> None:
+    """Locust starts its test: the run begins, or on a worker its service."""
+    shell = SHELLS.get(environment)
+    if shell is not None:
+        shell.begin()
+        if environment.shape_class is None and shell.session is not None:  # a locustfile that took the User alone
+            gevent.spawn(_end_without_shape, environment, shell.session)
+
+
+def _end_without_shape(environment: Environment, session: Session) -> None:
+    session.wait()
+    if environment.runner is not None:
+        (environment.runner.quit if environment.web_ui is None else environment.runner.stop)()
+
+
+@events.test_stopping.add_listener
+def stop(environment: Environment, **_: Any) -> None:
+    """Locust stops its test: wait here for what is open to be recorded, before it takes our means to do so away.
+
+    But not in one of the master's own greenlets: they bring the workers' reports.
+    """
+    shell = SHELLS.get(environment)
+    if shell is None:
+        return
+    shell.stop("Locust stopped the test")
+    runner = environment.runner
+    if not isinstance(runner, MasterRunner) or gevent.getcurrent() not in runner.greenlet:
+        shell.wait()
 
 
 @events.quitting.add_listener
 def conclude_first(environment: Environment, **_: Any) -> None:
     """Wait for the report before Locust reads the exit code."""
-    session = SESSIONS.get(environment)
-    if session is not None:
-        session.stop("Locust is quitting")
-        session.wait(CONCLUDE_WAIT_S)
+    shell = SHELLS.get(environment)
+    if shell is None:
+        return
+    shell.stop("Locust is quitting")
+    shell.wait()
+    if shell.station is not None and shell.station.served:
+        environment.process_exit_code = 0

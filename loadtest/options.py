@@ -166,15 +166,16 @@ class Asked:
         return Run(
             Path(self.profile).stem,
             profile,
-            self._target(self.base_url),
+            self.target(self.base_url),
             self.model,
             say=say,
-            candidate=None if self.candidate is None else self._target(self.candidate),
+            candidate=None if self.candidate is None else self.target(self.candidate),
             candidate_model=self.candidate_model,
             ca_cert=self.ca_cert,
         )
 
-    def _target(self, url: str) -> Target:
+    def target(self, url: str) -> Target:
+        """The endpoint at this URL. Raises Refused or CannotObserve."""
         return target_of(url, self._api_key(), self.ca_cert, self.client_cert, self.client_key)
 
     def _api_key(self) -> str | None:

@@ -133,7 +133,10 @@ class Run:
                 self.recent.take(seen)
                 self.on_record(seen)
 
-            job = Job(self.profile, self._arms, prepared.prompts, seed)
+            calibration, schedule = prepared.calibration, self.schedule
+            costs = None if calibration is None else calibration.costs
+            lengths = None if schedule is None else schedule.lengths
+            job = Job(self.profile, self._arms, prepared.prompts, seed, costs, lengths)
             self.carrier = carrier = self.carrier_of(job, keep, self._stop, self.stop)
             origin_ns, measured = self._carry_out(carrier, plan, seed, directory)
             end = self._end(ledger.records, origin_ns, measured, prepared)

@@ -62,7 +62,10 @@ class Processes:
         return at_ns
 
     def check(self) -> None:
-        """Nothing to look at."""
+        """The end of a process shows where its reports are read."""
+
+    def clocks(self) -> None:
+        """They have ours."""
 
     def drop(self, worker: int) -> None:
         """Kill it."""
