@@ -120,8 +120,9 @@ def _live(stream: TextIO) -> Any:
 def _time(figures: Figures) -> str:
     if figures.end_s is None:
         return f"{figures.elapsed_s:.0f} s"
-    left_s = figures.left_s or 0.0
-    rest = f"{left_s:.0f} s to go" if left_s else "waiting for the last streams" if figures.in_flight else "all sent"
+    rest = f"{figures.left_s or 0:.0f} s to go"
+    if not figures.left_s or figures.started == figures.planned:
+        rest = "waiting for the last streams" if figures.in_flight else "all sent"
     return f"{figures.elapsed_s:.0f} of {figures.end_s:.0f} s, {rest}"
 
 
