@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import SystemRandom
@@ -17,6 +17,7 @@ from typing import Any, Final
 import gevent
 from gevent.event import Event
 
+from loadtest.account import end_of, head_of
 from loadtest.carrier import Carrier, Job, Keep
 from loadtest.crew import Crew
 from loadtest.document_parts import Swept
@@ -25,7 +26,7 @@ from loadtest.ledger import Ledger
 from loadtest.live import Recent
 from loadtest.load import Sweep
 from loadtest.measured import Measured
-from loadtest.plan import mode_of, schedule_of
+from loadtest.plan import schedule_of
 from loadtest.profile import Profile
 from loadtest.prompts.counting import counter_of
 from loadtest.prompts.prepare import Prepared, prepare
@@ -36,11 +37,11 @@ from loadtest.target import Target, find_model
 from loadtest.telemetry.files import HARNESS_FILE, SAMPLES_FILE, HarnessRows, open_telemetry
 from loadtest.telemetry.options import asks_of
 from loadtest.telemetry.sampler import Sampler
-from loadtest.versions import versions
 from loadtest.workers import Processes
-from serving.errors import CannotAct
+from serving.errors import CannotAct, CannotObserve
 from serving.facts.telemetry import Telemetry
-from serving.facts.traffic import SCHEMA, LoadPlan, Phase, RequestSeen, RunEnd, RunPlan, Traffic
+from serving.facts.traffic import Phase, RequestSeen, RunPlan, Traffic
+from serving.judge.telemetry import blind_gates
 
 SEEDS: Final = 2**31
 LEAD_NS: Final = 250_000_000  # by then the other processes of the run know when it begins
@@ -124,7 +125,9 @@ class Run:
             self.schedule = schedule_of(self.profile, seed)
             self.phases = list(self.schedule.phases)
         prepared = self._prompts(seed)
-        plan = self._plan(seed)
+        plan = head_of(
+            self.name, self.profile, self._arms, self.schedule, seed, datetime.now(UTC).isoformat(timespec="seconds")
+        )
         with Ledger(directory / LEDGER, plan) as ledger:
 
             def keep(seen: RequestSeen, line: str | None = None) -> None:
@@ -139,7 +142,17 @@ class Run:
             job = Job(self.profile, self._arms, prepared.prompts, seed, costs, lengths)
             self.carrier = carrier = self.carrier_of(job, keep, self._stop, self.stop)
             origin_ns, measured = self._carry_out(carrier, plan, seed, directory)
-            end = self._end(ledger.records, origin_ns, measured, prepared)
+            end = end_of(
+                self.requests,
+                measured,
+                prepared,
+                arms=len(self._arms),
+                elapsed_s=(perf_counter_ns() - origin_ns) / 1e9,
+                interrupted=self.interrupted,
+                workers=self.profile.workers,
+                clock_uncertainty_ms=carrier.clock_uncertainty_ms if isinstance(carrier, Crew) else None,
+                phases=() if self.schedule is not None else tuple(self.phases),
+            )
             ledger.finish(end)
         self.telemetry = open_telemetry(directory)
         return Traffic(plan, tuple(self.requests), end)
@@ -176,8 +189,11 @@ class Run:
             return origin_ns
 
         try:
-            for note in sampler.prepare().notes:
+            first = sampler.prepare()
+            for note in first.notes:
                 self.say(note)
+            for blind in blind_gates(first.telemetry, self.profile.telemetry_gates):
+                raise CannotObserve(blind)
             yield begin
         finally:
             gevent.killall(watching)
@@ -199,49 +215,10 @@ class Run:
         )
         if prepared.calibration is not None and prepared.calibration.approximated:
             self.say(f"prompt lengths are approximate: {prepared.calibration.why}")
+        planned, distinct = None if self.schedule is None else self.schedule.planned, prepared.prompts.distinct
+        if planned is not None and distinct is not None and distinct * len(self._arms) < planned:
+            self.say(f"the {distinct} prompts will be asked again: the server may answer them out of its prefix cache")
         return prepared
-
-    def _plan(self, seed: int) -> RunPlan:
-        load, schedule = self.profile.load, self.schedule
-        phases = () if schedule is None else schedule.phases
-        plan = LoadPlan(
-            mode="sweep" if isinstance(load, Sweep) else mode_of(load),
-            seed=seed,
-            planned=None if schedule is None else schedule.planned,
-            rate_per_s=phases[0].rate_per_s if len({phase.rate_per_s for phase in phases}) == 1 else None,
-            duration_s=None if schedule is None else schedule.end_s,
-            concurrency=max((phase.concurrency or 0 for phase in phases), default=0) or None,
-            warmup_s=self.profile.warmup_s,
-            phases=phases,
-        )
-        return RunPlan(
-            schema=SCHEMA,
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            profile=self.name,
-            base_url=self.target.base_url,
-            model=self._arms[0].served.model,
-            load=plan,
-            versions=versions(),
-        )
-
-    def _end(self, records: int, origin_ns: int, measured: Measured, prepared: Prepared) -> RunEnd:
-        calibration = prepared.calibration
-        end = RunEnd(
-            records=records,
-            elapsed_s=(perf_counter_ns() - origin_ns) / 1e9,
-            interrupted=self.interrupted,
-            loop_lag_ms=_lags(measured),
-            cpu_s=measured.cpu_s,
-            client_lag=measured.client_lag.document(),
-            kernel_stamps=measured.stamped / measured.reads if measured.reads else None,
-            chunks=measured.chunks,
-            coalesced=measured.coalesced,
-            core_share=measured.core_share,
-            workers=self.profile.workers,
-            clock_uncertainty_ms=self.carrier.clock_uncertainty_ms if isinstance(self.carrier, Crew) else None,
-            prompts=None if calibration is None else _told(asdict(calibration)),
-        )
-        return end if self.schedule is not None else replace(end, phases=tuple(self.phases))
 
 
 def _watch(carrier: Carrier, rows: HarnessRows) -> None:
@@ -251,19 +228,3 @@ def _watch(carrier: Carrier, rows: HarnessRows) -> None:
         dispatcher = carrier.dispatcher
         if dispatcher is not None:
             rows.sample(lag_ms=dispatcher.worst_lag_ms(), in_flight=dispatcher.in_flight)
-
-
-def _told(calibration: dict[str, Any]) -> dict[str, Any]:
-    """How well prompt lengths could be set, without the table of words behind it."""
-    return {name: calibration[name] for name in ("approximated", "why", "worst_error_tokens", "calls")}
-
-
-def _lags(measured: Measured) -> dict[str, float] | None:
-    lags = measured.loop_lag
-    if not lags.count:
-        return None
-    return {
-        "p50": round(lags.quantile(0.5), 3),
-        "p99": round(lags.quantile(0.99), 3),
-        "max": round(lags.largest, 3),
-    }
