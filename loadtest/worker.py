@@ -2,14 +2,13 @@
 
 Its stdin is a socket of its parent: orders are pickled, since the parent is trusted and its API key must be on no
 command line and in no file; reports are msgpack. perf_counter_ns is CLOCK_MONOTONIC, which all processes of one machine
-share, so a moment of the parent's is this process's too. It ignores Ctrl-C, which the parent turns into an order, and
-ends with its parent.
+share, so a moment of the parent's is this process's too. Started as `workers` does, it ignores Ctrl-C, which the parent
+turns into an order, and ends with its parent.
 """
 
 from __future__ import annotations
 
 import pickle
-import signal
 import sys
 from contextlib import suppress
 from typing import Any, Final
@@ -19,7 +18,6 @@ EVERY_S: Final = 0.2
 
 def main() -> int:
     """Work until the parent has no more to do; returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     from gevent import monkey
 
     monkey.patch_all()
@@ -29,9 +27,7 @@ def main() -> int:
 
     from loadtest.frames import Frames
     from loadtest.hand import Hand
-    from serving.child import die_with_parent
 
-    die_with_parent(signal.SIGKILL)
     try:
         frames = Frames(socket.socket(fileno=sys.stdin.fileno()))
     except OSError:
