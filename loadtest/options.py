@@ -72,6 +72,8 @@ OPTIONS: Final = (
     Option("no-gates", "flag", "Measure and judge nothing."),
     Option("candidate", "text", "A/B: a second base URL, interleaved with the first and compared with it.", web=False),
     Option("candidate-model", "text", "A/B: the candidate's served model name.", web=False),
+    Option("engines", "text", "Addresses of the vLLM replicas to sample /metrics from, with commas.", web=False),
+    Option("agents", "text", "Addresses of the agents' admin ports to sample /modelz from, with commas.", web=False),
     Option(
         "report-dir",
         "directory",
@@ -136,6 +138,8 @@ class Asked:
     no_gates: bool = False
     candidate: str | None = None
     candidate_model: str | None = None
+    engines: str | None = None
+    agents: str | None = None
     report_dir: Path | None = None
     api_key_env: str | None = None
     api_key_file: Path | None = None
@@ -146,7 +150,7 @@ class Asked:
 
     def load_profile(self) -> Profile:
         """The profile with what was asked for in its place. Raises Refused."""
-        return load_profile(
+        profile = load_profile(
             self.profile,
             self.rate,
             self.duration,
@@ -160,6 +164,8 @@ class Asked:
             workers=self.workers,
             no_gates=self.no_gates,
         )
+        sources = {"engines": _addresses(self.engines), "agents": _addresses(self.agents)}
+        return profile.sampling({name: addresses for name, addresses in sources.items() if addresses})
 
     def run(self, profile: Profile, say: Callable[[str], None]) -> Run:
         """The run of this profile. Raises Refused or CannotObserve."""
@@ -193,3 +199,7 @@ class Asked:
         if self.api_key_env not in os.environ:
             raise Refused(f"--api-key-env {self.api_key_env}: there is no such environment variable: export it")
         return os.environ[self.api_key_env]
+
+
+def _addresses(text: str | None) -> list[str]:
+    return [address for part in (text or "").split(",") if (address := part.strip())]

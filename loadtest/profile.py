@@ -88,6 +88,17 @@ class Profile(Expectation):
         """The limits of servers and GPUs that the run is held to: none with `no_gates`."""
         return () if self.no_gates else self.telemetry.gates
 
+    def sampling(self, sources: dict[str, list[str]]) -> Profile:
+        """This profile with these telemetry sources in the place of its own. Raises Refused."""
+        if not sources:
+            return self
+        try:
+            options = TelemetryOptions.model_validate({**self.telemetry.model_dump(exclude_unset=True), **sources})
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise Refused(f"--{' and --'.join(sources)}: {said}") from error
+        return self.model_copy(update={"telemetry": options})
+
     @model_validator(mode="before")
     @classmethod
     def _one_list_of_limits(cls, body: Any) -> Any:

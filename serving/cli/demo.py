@@ -112,8 +112,9 @@ def _load_test(stack: Stack, profile: str, verified: Path) -> Verdict:
     # Locust's own tables are left out (--skip-log-setup): its percentiles are rounded, the harness's are exact.
     locust = [sys.executable, "-m", "locust", "--headless", "--skip-log-setup", "-f", str(_locustfile())]
     own = ["--host", stack.url, "--profile", profile, "--model", NAME, "--attach", str(verified)]
+    seen = ["--engines", stack.engine, "--agents", stack.admin]
     harness = subprocess.Popen(
-        [*locust, *own],
+        [*locust, *own, *seen],
         start_new_session=True,  # Ctrl-C reaches it through us, once
         preexec_fn=partial(die_with_parent, signal.SIGTERM),
     )

@@ -71,6 +71,11 @@ class Stack:
         return f"http://127.0.0.1:{self.ports.admin}"
 
     @property
+    def engine(self) -> str:
+        """vLLM itself, behind the gateway."""
+        return f"http://127.0.0.1:{self.ports.data}"
+
+    @property
     def gateway_admin(self) -> str:
         """Envoy's admin port."""
         return f"http://127.0.0.1:{self.ports.gateway_admin}"
