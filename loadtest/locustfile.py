@@ -28,6 +28,7 @@ from loadtest.web_tab import add_tab
 from loadtest.workers_remote import ORDER, REPORT, Post
 
 CONCLUDE_WAIT_S: Final = 60.0
+SHOWN_S: Final = 5.0  # Locust keeps an answer for 2 s, and its UI asks every 2 s
 STOP_TIMEOUT_S: Final = 2.0  # what open streams need, they get in `stop`: this is for the Users alone
 NO_MEANING: Final = {"num_users": "--users", "spawn_rate": "--spawn-rate", "run_time": "--run-time"}
 
@@ -98,7 +99,7 @@ class ProfileShape(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """How many users, and how many of them to start a second; None ends the test."""
         shell = self._shell()
-        if shell is not None and shell.session is not None and shell.session.over:
+        if shell is not None and shell.session is not None and shell.session.over_for(self._shown_s()):
             return None
         processes = self._processes()
         if processes == 0:
@@ -108,6 +109,10 @@ class ProfileShape(LoadTestShape):
 
     def _shell(self) -> Shell | None:
         return None if self.runner is None else SHELLS.get(self.runner.environment)
+
+    def _shown_s(self) -> float:
+        """How long to go on when all is over: a web UI asks for figures only as long as the test runs."""
+        return 0.0 if self.runner is None or self.runner.environment.web_ui is None else SHOWN_S
 
     def _processes(self) -> int:
         if not isinstance(self.runner, MasterRunner):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -50,6 +51,7 @@ class Session:
         self.directory: Path | None = None
         self.verdict: str | None = None
         self.error: str | None = None
+        self.over_s: float | None = None
         environment.process_exit_code = NOT_JUDGED
         self._greenlet = gevent.spawn(self._work)
 
@@ -57,6 +59,10 @@ class Session:
     def over(self) -> bool:
         """Whether its report is written, or it failed."""
         return bool(self._greenlet.dead)
+
+    def over_for(self, seconds: float) -> bool:
+        """Whether it has been over for so long."""
+        return self.over and time.monotonic() >= (self.over_s or 0.0) + seconds
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait for the report."""
@@ -75,6 +81,8 @@ class Session:
             self.error = str(error)
             sys.stderr.write(f"warmgate: {error}\n")
             self._environment.process_exit_code = error.exit_code
+        finally:
+            self.over_s = time.monotonic()
 
     def _perform(self) -> int:
         asked = asked_of(self._environment)

@@ -72,10 +72,11 @@ def rows(session: Session | None, looker: Looker | None) -> list[tuple[str, str]
         shown.append(("Report", f"open {REPORT} of this server; files are in {session.directory}"))
     if figures is not None:
         planned = "" if figures.planned is None else f" of {figures.planned}"
+        shown.append(("Requests started", f"{figures.started}{planned}"))
+    if figures is not None and not session.over:
         shown += [
             ("Phase", figures.phase),
             ("Elapsed", f"{figures.elapsed_s:.0f} s" + (f" of {figures.end_s:.0f} s" if figures.end_s else "")),
-            ("Requests started", f"{figures.started}{planned}"),
             ("Offered", _per_s(figures.offered_per_s)),
             ("Achieved", _per_s(figures.achieved_per_s)),
             ("In flight", str(figures.in_flight)),
