@@ -98,7 +98,7 @@ class Dispatcher:
                 self._spawn(index, due_s)
 
     def _closed_loop(self, schedule: Schedule) -> None:
-        """Keep as many streams open as each phase says; a request is due when the one before it has ended."""
+        """Keep as many streams open as each phase says; each request is due when its stream's turn comes."""
         loops: list[Any] = []
 
         def keep_open(place: int) -> None:
@@ -107,7 +107,9 @@ class Dispatcher:
                 if place >= schedule.streams_at(due_s):
                     return
                 index, self.started = schedule.index(self.started), self.started + 1
-                self._spawn(index, due_s).join()
+                wire = Wire()
+                self._open[index] = (due_s, wire, gevent.getcurrent())
+                self._one(index, due_s, wire)  # here and not in a greenlet of its own, which would wait its turn
 
         for phase in schedule.phases:
             if not self._wait_until(phase.start_s):
@@ -129,12 +131,11 @@ class Dispatcher:
             self._alarm.wait(due_ns)
         return False
 
-    def _spawn(self, index: int, due_s: float) -> Any:
+    def _spawn(self, index: int, due_s: float) -> None:
         wire = Wire()
         greenlet = gevent.Greenlet(self._one, index, due_s, wire)
         self._open[index] = (due_s, wire, greenlet)
         greenlet.start()
-        return greenlet
 
     def _one(self, index: int, due_s: float, wire: Wire) -> None:
         try:

@@ -103,7 +103,7 @@ class Reading:
             prompt_tokens=completion.prompt_tokens,
             cached_tokens=completion.cached_tokens,
             completion_tokens=completion.completion_tokens,
-            gaps_ms=array("f", ((later - earlier) / 1e6 for earlier, later in pairwise(self._chunks_ns))),
+            gaps_ms=array("f", [(later - earlier) / 1e6 for earlier, later in pairwise(self._chunks_ns)]),
             chunk_tokens=self._chunk_tokens(),
             first_lag_ms=self._first_lag_ms(first_ns),
             phase=phase,
