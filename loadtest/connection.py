@@ -19,7 +19,7 @@ from typing import Any, Final
 from gevent import socket as waits
 from gevent.monkey import get_original
 
-READ_SIZE: Final = 65_536
+READ_SIZE: Final = 8_192  # as much as comes at once; a larger buffer costs time for nothing
 SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; the socket module does not name it before Python 3.14
 ANCILLARY_SIZE: Final = sockets.CMSG_SPACE(16)
 TIMESPEC: Final = struct.Struct("qq")

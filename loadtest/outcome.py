@@ -63,9 +63,10 @@ class Reading:
         response = self._wire.response
         if response.status != 200:
             return True
+        events, take = self._events.feed, self._take
         for data, at in response.body[self._read : self._read + pieces]:
-            for event in self._events.feed(data):
-                self._take(read_chunk(event), at)
+            for event in events(data):
+                take(read_chunk(event), at)
         self._read += pieces
         return self._read >= len(response.body)
 
@@ -120,12 +121,16 @@ class Reading:
         be seen; those before it go with its chunk.
         """
         self._completion.add(chunk)
-        known = self._counts[-1] if self._counts else None
-        unseen = known is not None and (chunk.completion_tokens or 0) > known
-        if chunk.carries_tokens or unseen:
+        seen = chunk.carries_tokens
+        if not seen and self._counts:
+            known = self._counts[-1]
+            unseen = known is not None and (chunk.completion_tokens or 0) > known
+        else:
+            unseen = False
+        if seen or unseen:
             self._chunks_ns.append(at)
             self._counts.append(chunk.completion_tokens)
-            if self._content_ns is None and chunk.carries_tokens and not chunk.reasoning:
+            if self._content_ns is None and seen and not chunk.reasoning:
                 self._content_ns = at
         if chunk.done and self._done_ns is None:
             self._done_ns = at

@@ -118,7 +118,7 @@ class Sweeper:
             for request in run.requests
         )
         believed = doubt(harness) is None
-        why = next((found.why for found in report.findings if found.verdict is not Verdict.PASS), "")
+        why = next((found.why for found in report.findings if found.verdict in (Verdict.FAIL, Verdict.UNKNOWN)), "")
         return Result(
             report.verdict,
             len(run.window) / probe.counted_s,

@@ -167,33 +167,31 @@ class _Reception:
             raise self._crash
 
     def _readable(self) -> None:
+        """Stamp and store; then see whether that was the end of the message."""
         try:
-            self._take()
+            found = self._connection.read()
+            if found is None:
+                return
+            piece, at, waited = found
+            response = self._response
+            if not piece:
+                response.close()
+                self._end(Ending.COMPLETE if response.complete else Ending.CLOSED, "the connection was closed")
+                return
+            if at < self._last_ns and waited != NO_STAMP:  # nothing comes before it was asked for: the clock jumped
+                at, waited = perf_counter_ns(), NO_STAMP
+            self._last_ns = at
+            self._wire.reads.append((at, waited))
+            response.feed(piece, at)
+            if response.complete:
+                self._end(Ending.COMPLETE, "")
+        except Malformed as error:
+            self._end(Ending.MALFORMED, str(error))
         except OSError as error:
             self._end(Ending.RESET, _said(error))
         except BaseException as error:  # noqa: BLE001 - the loop would only print it: raised again by perform
             self._crash = error
             self._done.set()
-
-    def _take(self) -> None:
-        """Stamp and store; then see whether that was the end of the message."""
-        found = self._connection.read()
-        if found is None:
-            return None
-        piece, at, waited = found
-        wire = self._wire
-        if not piece:
-            wire.response.close()
-            return self._end(Ending.COMPLETE if wire.response.complete else Ending.CLOSED, "the connection was closed")
-        if waited != NO_STAMP and at < self._last_ns:  # nothing arrives before it was asked for: the wall clock jumped
-            at, waited = perf_counter_ns(), NO_STAMP
-        self._last_ns = at
-        wire.reads.append((at, waited))
-        try:
-            self._response.feed(piece, at)
-        except Malformed as error:
-            return self._end(Ending.MALFORMED, str(error))
-        return self._end(Ending.COMPLETE, "") if self._response.complete else None
 
     def _arm(self, seconds: float) -> None:
         if self._timer is not None:

@@ -201,8 +201,8 @@ def _unjudged(slos: Sequence[Slo], rows: Columns) -> list[Finding]:
             subject="failed requests",
             observed=f"{failed} of {len(rows)}",
             expected="a gate that sees them",
-            why="requests failed and every gate looks only at chunks that arrived",
-            remedy="add a goodput or error_rate gate to the profile",
+            why=f"requests failed and {'every gate looks only at chunks that arrived' if slos else 'no gate judged them'}",
+            remedy="add a goodput or error_rate gate to the profile" + ("" if slos else ", and leave out no_gates"),
             source="ledger",
         )
     ]
