@@ -165,8 +165,8 @@ class RunEnd:
     share of reads that the kernel stamped, `coalesced` how many token chunks came in one read with an earlier one and
     share its stamp. `cpu_s` is the processor time that the harness used, `core_share` how much of its core the busiest
     of its `workers` did; `clock_uncertainty_ms` how well the clocks of workers on other machines were known, at worst
-    (None where all have one clock). `phases` are those of a run that found its rates on the way. `prompts` tells how well the
-    prompts' lengths could be set.
+    (None where all have one clock). `phases` are those of a run that found its rates on the way. `prompts` tells how
+    well the prompts' lengths could be set.
     """
 
     records: int

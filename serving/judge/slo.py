@@ -194,6 +194,7 @@ def _unjudged(slos: Sequence[Slo], rows: Columns) -> list[Finding]:
     failed = int((~rows.ok).sum())
     if not failed or any(slo.metric not in (*PER_CHUNK, "sanity") for slo in slos):
         return []
+    blind = "every gate looks only at chunks that arrived" if slos else "no gate judged them"
     return [
         Finding(
             SLO_MET,
@@ -201,7 +202,7 @@ def _unjudged(slos: Sequence[Slo], rows: Columns) -> list[Finding]:
             subject="failed requests",
             observed=f"{failed} of {len(rows)}",
             expected="a gate that sees them",
-            why=f"requests failed and {'every gate looks only at chunks that arrived' if slos else 'no gate judged them'}",
+            why=f"requests failed and {blind}",
             remedy="add a goodput or error_rate gate to the profile" + ("" if slos else ", and leave out no_gates"),
             source="ledger",
         )
