@@ -26,6 +26,7 @@ from loadtest.session import NOT_JUDGED, Session
 from loadtest.station import Station
 from loadtest.web_tab import add_tab
 from loadtest.workers_remote import ORDER, REPORT, Post
+from serving.child import die_with_parent
 
 CONCLUDE_WAIT_S: Final = 60.0
 SHOWN_S: Final = 5.0  # Locust keeps an answer for 2 s, and its UI asks every 2 s
@@ -151,6 +152,8 @@ def fail_first(environment: Environment, **_: Any) -> None:
     environment.stop_timeout = environment.stop_timeout or STOP_TIMEOUT_S
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     if shell.station is not None:
+        if getattr(environment.parsed_options, "processes", None):  # a fork of the master: without it, nothing is left
+            die_with_parent(signal.SIGKILL)
         signal.signal(signal.SIGINT, lambda *_: _interrupted(environment, shell))
         return
     options = environment.parsed_options

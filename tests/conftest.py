@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,9 @@ def _refuse_to_leave_loopback(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_refuse_to_leave_loopback)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: the tests' children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,9 @@ LONG = {"arrivals": "constant", "rate_rps": 5, "duration_s": 60}
 
 def locust(directory: Path, profile: Path, url: str, *args: str, **env: str) -> Harness:
     command = ("-m", "locust", "-f", LOCUSTFILE)
+    if "--processes" in args:  # its master listens on a port of its own
+        port = str(closed_port())
+        args = (*args, "--master-bind-port", port, "--master-port", port)
     return Harness(directory, "--profile", profile, "--host", url, *args, command=command, **env)
 
 

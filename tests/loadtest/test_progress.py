@@ -23,6 +23,7 @@ from tests.loadtest.harness import profile_file
 from tests.loadtest.runs import failed, request
 
 SLOS = (Slo(metric="ttft", statistic="p95", at_most_ms=150),)
+UNWANTED = ("WARMGATE_", "NO_COLOR", "COLUMNS")
 SHOW, HIDE = "\x1b[?25h", "\x1b[?25l"
 
 
@@ -69,7 +70,9 @@ def on_terminal(directory: Path, url: str, columns: int, ended_by: int | None = 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     profile = profile_file(directory, {"arrivals": "constant", "rate_rps": 20, "duration_s": 3})
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WARMGATE_", "NO_COLOR"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("WARMGATE_", "NO_COLOR", "COLUMNS"))
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "loadtest", "--profile", profile, "--base-url", url, "--out", "report"],
         stdin=subprocess.DEVNULL,

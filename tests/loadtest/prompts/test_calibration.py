@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from itertools import count as numbers
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,6 @@ from loadtest.prompts.prepare import Prepared, prepare
 from loadtest.prompts.prompt import Message
 from loadtest.prompts.shape import PromptShape
 from loadtest.prompts.synthetic import Synthetic
-from serving.embedded import model
 from tests.loadtest.prompts.tokenizers_of_tests import ALL, Count, by_space, close
 
 SHAPES = [
@@ -117,14 +117,11 @@ def test_the_prompts_that_are_counted_first_are_none_of_the_run():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_embedded_models_own_tokenizer_counts_what_was_asked(shape: dict[str, object]):
+def test_the_embedded_models_own_tokenizer_counts_what_was_asked(embedded_model: Path, shape: dict[str, object]):
     tokenizers = pytest.importorskip("tokenizers", reason="needs the tokenizers package")
     jinja2 = pytest.importorskip("jinja2", reason="needs the loadtest extra")
-    directory = model.location()
-    if not (directory / "tokenizer.json").exists():
-        pytest.skip("the embedded model is not there: `warmgate model path` makes it")
-    tokenizer = tokenizers.Tokenizer.from_file(str(directory / "tokenizer.json"))
-    config = json.loads((directory / "tokenizer_config.json").read_text())
+    tokenizer = tokenizers.Tokenizer.from_file(str(embedded_model / "tokenizer.json"))
+    config = json.loads((embedded_model / "tokenizer_config.json").read_text())
     template = jinja2.Template(config["chat_template"])
 
     def count(chat: Sequence[Message]) -> int:
