@@ -14,12 +14,12 @@ from typing import Any, Final
 import click
 import gevent
 
-from loadtest.conclude import conclude, verdict_text
+from loadtest.conclude import verdict_text
 from loadtest.directory import new_directory
 from loadtest.options import EXAMPLES, Asked, with_options
 from loadtest.progress import Progress
 from loadtest.report import read_attachment
-from loadtest.verdicts import findings_beside
+from loadtest.verdicts import concluded
 from serving.errors import WarmgateError
 from serving.report.text import color_wanted
 
@@ -60,22 +60,14 @@ def command(self_check: bool, output: str, **options: Any) -> int:
         gevent.signal_handler(number, run.stop, name)
     with Progress(run, sys.stderr):
         traffic = run.perform(directory)
-    concluded = conclude(
-        traffic,
-        profile,
-        attached,
-        directory,
-        telemetry=run.telemetry,
-        swept=run.swept,
-        also=findings_beside(run, traffic),
-    )
+    conclusion = concluded(run, traffic, attached, directory)
     if output == "json":
-        sys.stdout.write(json.dumps(concluded.body, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(conclusion.body, indent=2, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write(verdict_text(concluded, directory, color=color_wanted(sys.stdout, os.environ)))
-    for line in concluded.unwritten:
+        sys.stdout.write(verdict_text(conclusion, directory, color=color_wanted(sys.stdout, os.environ)))
+    for line in conclusion.unwritten:
         run.say(f"warmgate: {line}")
-    return INTERRUPTED.get(run.interrupted or "", concluded.exit_code)
+    return INTERRUPTED.get(run.interrupted or "", conclusion.exit_code)
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ import gevent
 from gevent.event import Event
 
 from loadtest.carrier import Carrier, Job, Keep
-from loadtest.conclude import conclude, verdict_text
+from loadtest.conclude import verdict_text
 from loadtest.crew import Crew
 from loadtest.directory import new_directory
 from loadtest.options import OPTIONS, TYPES, Asked, Option
@@ -28,7 +28,7 @@ from loadtest.orders import NAMED
 from loadtest.progress import Progress
 from loadtest.report import read_attachment
 from loadtest.run import Run
-from loadtest.verdicts import findings_beside
+from loadtest.verdicts import concluded
 from loadtest.workers_remote import Post, RemoteWorkers
 from serving.errors import CannotAct, Refused, WarmgateError
 from serving.facts.traffic import Outcome, RequestSeen
@@ -101,20 +101,12 @@ class Session:
         shown = Progress(run) if self._environment.web_ui is None else nullcontext()
         with shown:
             traffic = run.perform(directory)
-        concluded = conclude(
-            traffic,
-            profile,
-            attached,
-            directory,
-            telemetry=run.telemetry,
-            swept=run.swept,
-            also=findings_beside(run, traffic),
-        )
-        self.verdict = str(concluded.body["verdict"])
-        sys.stdout.write(verdict_text(concluded, directory, color=color_wanted(sys.stdout, os.environ)))
-        for problem in concluded.unwritten:
+        conclusion = concluded(run, traffic, attached, directory)
+        self.verdict = str(conclusion.body["verdict"])
+        sys.stdout.write(verdict_text(conclusion, directory, color=color_wanted(sys.stdout, os.environ)))
+        for problem in conclusion.unwritten:
             _say(f"warmgate: {problem}")
-        return concluded.exit_code
+        return conclusion.exit_code
 
     def _connected(self, asked: Asked) -> int:
         """How many workers there are; all that are expected must be."""

@@ -5,6 +5,11 @@ It gathers what judges say of the parts of a run; only the sweep's finding is ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loadtest.conclude import Conclusion, conclude
 from loadtest.document_parts import Swept
 from loadtest.profile import Profile
 from loadtest.run import Run
@@ -16,6 +21,19 @@ from serving.judge.compare import DEFAULT_MARGINS, judge_arms
 from serving.judge.harness import doubt, judge_harness
 from serving.judge.telemetry import judge_telemetry, judged_spans
 from serving.verdict import Finding, Verdict
+
+
+def concluded(run: Run, traffic: Traffic, attached: Sequence[dict[str, Any]], directory: Path) -> Conclusion:
+    """The conclusion of a run, its report written."""
+    return conclude(
+        traffic,
+        run.profile,
+        attached,
+        directory,
+        telemetry=run.telemetry,
+        swept=run.swept,
+        also=findings_beside(run, traffic),
+    )
 
 
 def findings_beside(run: Run, traffic: Traffic) -> tuple[Finding, ...]:
