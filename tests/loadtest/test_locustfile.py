@@ -318,7 +318,7 @@ def _listens(port: int) -> bool:
 @pytest.mark.parametrize("crash", ["judge", "event"])
 def test_a_gate_that_crashes_fails_closed(tmp_path: Path, crash: str):
     boom = {
-        "judge": "def boom(*_, **__): raise KeyError('a mistake')\nsession.conclude = boom\n",
+        "judge": "def boom(*_, **__): raise KeyError('a mistake')\nsession.concluded = boom\n",
         "event": "def boom(*_): raise MemoryError\nsession.Run.perform = boom\n",
     }
     wrapper = tmp_path / "wrapper.py"
