@@ -5,6 +5,7 @@ It decides what each kind may hold and how many requests it comes to. It draws n
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, Any, Final
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -43,9 +44,9 @@ class OpenKind(Seeded):
         description="Shape of the gamma law: 1 is Poisson, less is burstier. Gaps have a CV of 1 / sqrt(burstiness).",
     )
 
+    @abstractmethod
     def parts(self) -> tuple[Part, ...]:
         """The rates that the arrivals follow, one after the other."""
-        raise NotImplementedError
 
     @model_validator(mode="after")
     def _law_is_whole(self) -> OpenKind:
