@@ -29,13 +29,11 @@ class ResponseReader:
         self._rest = b""
         self._version = ""
         self._by_close = False
-        self._seen = 0
         self._left = 0
         self._expects: Literal["head", "length", "size", "chunk", "chunk end", "trailer", "close", "end"] = "head"
 
     def feed(self, piece: bytes, at: int) -> None:
         """Take the next bytes, which arrived at `at`. Raises Malformed."""
-        self._seen += len(piece)
         if self._expects == "size" and not self._rest:
             piece = self._whole_chunks(piece, at)
             if not piece:
@@ -67,13 +65,6 @@ class ResponseReader:
         """The peer closed: a body without an announced length is whole now."""
         if self._expects == "close":
             self.complete = self._by_close = True
-
-    @property
-    def wire_length(self) -> int | None:
-        """How many bytes the whole response has on the wire, known once the head of a body with a length was read."""
-        if self._expects in ("length", "end") and self.status is not None:
-            return self._seen - len(self._rest) + self._left
-        return None
 
     def _step(self, at: int) -> bool:
         expects = self._expects

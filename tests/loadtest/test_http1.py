@@ -92,19 +92,6 @@ def test_a_chunked_body_is_not_whole_because_the_peer_closes():
 
 
 @pytest.mark.parametrize(
-    ("raw", "length"),
-    [
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe", len(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")),
-        (CHUNKED + b"5\r\nhe", None),
-        (b"HTTP/1.1 200 OK\r\n\r\nabc", None),
-    ],
-    ids=["length", "chunked", "until-close"],
-)
-def test_the_length_on_the_wire_is_known_where_the_head_tells_it(raw: bytes, length: int | None):
-    assert read([raw]).wire_length == length
-
-
-@pytest.mark.parametrize(
     "raw",
     [
         pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="another-protocol"),
