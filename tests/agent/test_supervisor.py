@@ -115,7 +115,11 @@ def test_procfs_reads_this_process_and_not_one_that_is_gone(tmp_path: Path):
     assert me is not None
     assert me.parent == os.getppid()
     assert me.resident_bytes > 1e6
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+    speaks = [sys.executable, "-c", "print('up', flush=True); input()"]
+    with subprocess.Popen(speaks, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()  # in the midst of its exec a process has no command line
         assert title(other.pid) == sys.executable
+        other.communicate(b"\n")
     assert read_process(2**22 + 1) is None
     assert title(2**22 + 1) == ""
