@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from loadtest.telemetry.files import HARNESS_FILE
 from loadtest.truth.process import Truth
 from loadtest.truth.program import Program
 from serving.facts.quantiles import quantile
@@ -121,7 +122,7 @@ def lag(bench: Bench) -> Iterator[Line]:
 
 
 def drift(bench: Bench) -> Iterator[Line]:
-    """Whether sends fall behind over a long run."""
+    """Whether sends fall behind over a long run, and memory grows by more than what is kept of each request."""
     found = bench.ours(
         replace(bench.program, tokens=8),
         *("--rate", 50, "--arrivals", "constant", "--duration", bench.soak_s),
@@ -132,6 +133,18 @@ def drift(bench: Bench) -> Iterator[Line]:
     first, last = median(late[:tenth]), median(late[-tenth:])
     figure = f"{first:.3f} -> {last:.3f} ms"
     yield Line(f"lag over {bench.soak_s:.0f} s, first and last tenth (median)", figure, "no drift")
+    yield _growth(bench, found.traffic)
+
+
+def _growth(bench: Bench, traffic: Traffic) -> Line:
+    """How much the resident memory grew from the first tenth of the run to the last, by the harness's own telemetry."""
+    rows = [json.loads(line) for line in (bench.work / "report" / HARNESS_FILE).read_text().splitlines()]
+    mib = [values["harness_resident_mib"] for row in rows if (values := row.get("values"))]
+    tenth = max(1, len(mib) // 10)
+    first, last = median(mib[:tenth]), median(mib[-tenth:])
+    apart = 0.9 * len(traffic.requests)
+    figure = f"{first:.1f} -> {last:.1f} MiB, {(last - first) * 2**20 / apart:.0f} bytes a request"
+    return Line(f"resident memory over {bench.soak_s:.0f} s, first and last tenth (median)", figure, "<= 1,056 bytes")
 
 
 def tokens(bench: Bench) -> Iterator[Line]:
