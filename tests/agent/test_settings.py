@@ -83,7 +83,7 @@ def test_a_service_link_of_our_own_name_is_no_setting():
     """A Service named warmgate-admin injects such a variable into every Pod of its namespace."""
     run = [sys.executable, "-m", "serving.cli.main", "serve", "--print-grace"]
     environ = {**os.environ, "WARMGATE_ADMIN_PORT": "tcp://10.0.0.1:80"}
-    done = subprocess.run(run, capture_output=True, text=True, timeout=25, check=False, env=environ)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=90, check=False, env=environ)
     assert (done.returncode, done.stdout) == (0, "75\n")
     assert "ignoring WARMGATE_ADMIN_PORT=tcp://10.0.0.1:80" in done.stderr
 
@@ -103,7 +103,7 @@ def test_a_service_link_of_our_own_name_is_no_setting():
 )
 def test_a_refusal_is_one_line_and_exit_code_2(arguments: list[str], says: str):
     run = [sys.executable, "-m", "serving.cli.main", "serve", *arguments]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=25, check=False)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 2
     assert says in done.stderr
     assert "Traceback" not in done.stderr

@@ -26,7 +26,7 @@ class Watching:
         self.supervisor = Supervisor(self.lines.append, self.exits.append, self.lost.append)
 
 
-def supervise(script: str, until: Callable[[Watching], object], timeout_s: float = 15) -> Watching:
+def supervise(script: str, until: Callable[[Watching], object], timeout_s: float = 60) -> Watching:
     """Run a Python script as the engine until something is true, then close."""
 
     async def work() -> Watching:

@@ -52,8 +52,8 @@ def test_streams_that_outlast_the_drain_bound_are_ended_and_not_left_hanging(emb
         assert len(ended) == 4
         assert max(ended) < 1 + 3 + 2 + 4  # lame duck, bound, margin, and room for a busy machine
         assert all(stream.completion.problem() is not None for stream in running), "a cut stream must not look whole"
-        assert served.process.wait(20) == 0
-        assert alive(tree) == []
+        assert served.process.wait(40) == 0
+        wait_for(lambda: not alive(tree), 5)
 
 
 def test_a_killed_engine_core_is_not_ready_within_a_second_and_the_agent_exits_1(embedded_model: Path, tmp_path: Path):
@@ -63,7 +63,7 @@ def test_a_killed_engine_core_is_not_ready_within_a_second_and_the_agent_exits_1
     with agent(embedded_model, log, "--linger", "4", vllm=chatty, VLLM_LOGGING_LEVEL="DEBUG") as served:
         served.wait_state("ready")
         tree = served.tree()
-        Stream(served.url, 400, prompt="canary 7f3a9c").began.wait(30)
+        Stream(served.url, 400, prompt="canary 7f3a9c").began.wait(90)
         (core,) = served.engine_processes("VLLM::Engine")
         os.kill(core, signal.SIGKILL)
         wait_for(lambda: served.status("/readyz") == 503, 1, every_s=0.01)
@@ -73,9 +73,9 @@ def test_a_killed_engine_core_is_not_ready_within_a_second_and_the_agent_exits_1
         assert served.status("/livez") == 503
         assert "canary 7f3a9c" in served.output(), "else the next line proves nothing"
         assert "canary" not in json.dumps(now)
-        assert served.process.wait(20) == 1
+        assert served.process.wait(40) == 1
         assert "ready -> failed" in served.output()
-        assert alive(tree) == []
+        wait_for(lambda: not alive(tree), 5)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_told_to_stop_while_loading_it_ends_within_five_seconds(embedded_model: 
         os.kill(served.process.pid, number)
         assert served.process.wait(10) == 0
         assert time.monotonic() - told < 5
-        assert alive(tree) == []
+        wait_for(lambda: not alive(tree), 5)
 
 
 def test_a_killed_agent_takes_its_engine_along(embedded_model: Path, tmp_path: Path):

@@ -86,11 +86,11 @@ def test_a_start_that_cannot_succeed_says_why_and_exits_1(broken: Broken, embedd
         assert len(now["reason"].splitlines()) == 1
         assert "initialization failed" not in now["reason"], "that line only says that there is another one"
         assert served.status("/livez") == 503
-        assert served.process.wait(20) == 1
-        assert 2 < time.monotonic() - failed_at < 10, "it lingers, so that a probe can read the reason, and then ends"
+        assert served.process.wait(40) == 1
+        assert 2 < time.monotonic() - failed_at < 20, "it lingers, so that a probe can read the reason, and then ends"
         assert "-> failed" in served.output()
         assert now["reason"] in served.output()
-        assert alive(list(tree)) == []
+        wait_for(lambda: not alive(list(tree)), 5)
 
 
 def test_a_taken_admin_port_ends_at_once_with_exit_code_3(embedded_model: Path, tmp_path: Path):
@@ -99,6 +99,6 @@ def test_a_taken_admin_port_ends_at_once_with_exit_code_3(embedded_model: Path, 
         thief.listen()
         taken = str(thief.getsockname()[1])
         with agent(embedded_model, tmp_path / "agent.log", "--admin-port", taken) as served:
-            assert served.process.wait(20) == 3
+            assert served.process.wait(40) == 3
             assert "choose another --admin-port" in served.output()
             assert len(served.output().splitlines()) == 1

@@ -106,7 +106,7 @@ def test_while_loading_it_says_503_with_the_phase_and_the_gateway_never_hangs(wa
 
 def test_ready_comes_only_after_a_generation_has_succeeded(watched: Watched):
     now = watched.served.wait_state("ready")
-    wait_for(lambda: watched.answers[-1][1] == 200, 5)
+    wait_for(lambda: watched.answers[-1][1] == 200, 30)
     before = [answer for answer in watched.answers if answer[3] != "ready"]
     assert {status for _, status, _, _ in before} == {503}
     assert {state for _, _, _, state in before} >= {"starting", "warming"}
@@ -128,7 +128,7 @@ def test_modelz_is_what_its_committed_schema_says(watched: Watched):
 
 
 def test_the_converted_model_knows_the_capital_of_france_through_the_gateway(watched: Watched):
-    wait_for(lambda: ask(watched.gateway, "warm?").status_code == 200, 5)
+    wait_for(lambda: ask(watched.gateway, "warm?").status_code == 200, 30)
     answer = ask(watched.gateway, "What is the capital of France?")
     assert answer.status_code == 200
     assert "Paris" in answer.json()["choices"][0]["message"]["content"]
@@ -178,6 +178,6 @@ def test_sigterm_lets_four_streams_end_well_and_exits_0(watched: Watched):
         stream.join(120)
     assert [stream.completion.problem() for stream in running] == [None] * 4
     assert [stream.completion.finish_reason for stream in running] == ["length"] * 4
-    assert served.process.wait(30) == 0
+    assert served.process.wait(60) == 0
     assert time.monotonic() - told < 1 + 90 + 10
-    assert alive(tree) == []
+    wait_for(lambda: not alive(tree), 5)

@@ -17,7 +17,7 @@ import yaml
 from serving.facts.traffic import Traffic
 from serving.observe.saved_run import read_saved_run
 
-TIMEOUT_S = 25
+TIMEOUT_S = 90
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from tests.loadtest.test_command import until
 
 BURSTY: dict[str, Any] = {"arrivals": "poisson", "rate_rps": 40, "duration_s": 1.5, "seed": 11}
 LONG: dict[str, Any] = {"arrivals": "constant", "rate_rps": 20, "duration_s": 60}
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(240)
 
 
 def loaded(directory: Path, load: dict[str, Any], url: str, workers: int, *args: object, **rest: Any) -> Done:

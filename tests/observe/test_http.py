@@ -47,7 +47,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
     try:
-        subprocess.run([*command.split(), *names], check=True, capture_output=True, timeout=20)
+        subprocess.run([*command.split(), *names], check=True, capture_output=True, timeout=90)
     except FileNotFoundError:
         pytest.skip("no openssl to make a certificate with")
     return cert, key

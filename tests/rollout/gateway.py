@@ -40,7 +40,7 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def until(true: Callable[[], bool], within_s: float = 10) -> None:
+def until(true: Callable[[], bool], within_s: float = 60) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, f"not so within {within_s} s"

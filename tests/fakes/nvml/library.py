@@ -57,7 +57,7 @@ class FakeNvml:
             env=self.environ,
             capture_output=True,
             text=True,
-            timeout=25,
+            timeout=90,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -153,7 +153,7 @@ def test_it_ends_when_nobody_is_there_to_tell_it_more(tmp_path: Path, told: int)
         lines = [json.dumps(config), str(time.perf_counter_ns())][:told]
         command = [sys.executable, "-P", "-m", "loadtest.telemetry"]
         said = "".join(f"{line}\n" for line in lines)
-        done = subprocess.run(command, input=said, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(command, input=said, capture_output=True, text=True, timeout=90, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "t").exists() == (told == 2)
 
@@ -167,7 +167,7 @@ def test_ctrl_c_in_a_terminal_never_reaches_the_sampler(tmp_path: Path):
 
 def test_under_gevent_nobody_waits_for_the_sampler(tmp_path: Path):
     with metrics_server(vllm_text()) as server, parent(server.url, tmp_path, patched=True, runs_s=1) as (_, process):
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=90)
     said, longest_gap_s = out.split()
     assert (said, err) == ("None", "")
     assert float(longest_gap_s) < 0.3  # starting and stopping it takes longer than that
@@ -178,7 +178,7 @@ def test_a_full_disk_ends_the_sampling_and_is_told(tmp_path: Path):
         metrics_server(vllm_text()) as server,
         parent(server.url, tmp_path, limit=1000, runs_s=3) as (_, process),
     ):
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=90)
     assert "File too large: make room, or give another --out" in out
     seen = open_telemetry(tmp_path)
     assert seen.truncated == 1
@@ -190,5 +190,5 @@ def test_the_load_process_loads_no_http_client_and_no_parser():
     code = (
         "import sys, loadtest.telemetry; print({'httpx', 'asyncio', 'prometheus_client', 'pynvml'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=90)
     assert done.stdout == "set()\n"

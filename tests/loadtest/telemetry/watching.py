@@ -19,7 +19,7 @@ def engine(url: str, name: str = "engine-0", tentative: bool = False) -> Ask:
     return Ask(name, "vllm", url, FAST_S, tentative=tentative)
 
 
-def eventually(holds: Callable[[], bool], within_s: float = 15.0) -> None:
+def eventually(holds: Callable[[], bool], within_s: float = 60.0) -> None:
     give_up = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < give_up, "it did not come about in time"

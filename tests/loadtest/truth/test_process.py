@@ -23,7 +23,7 @@ SERVER = (sys.executable, "-m", "loadtest.truth")
 
 def ask(url: str) -> bytes:
     body = json.dumps({"messages": [], "stream_options": {"include_usage": True}}).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/chat/completions", body), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/v1/chat/completions", body), timeout=90) as answer:
         return bytes(answer.read())
 
 
@@ -73,7 +73,7 @@ def test_the_process_dies_with_its_parent():
 
 
 def test_a_bad_program_is_one_line():
-    done = subprocess.run([*SERVER, "--program", '{"tokns": 1}'], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([*SERVER, "--program", '{"tokns": 1}'], capture_output=True, text=True, timeout=90)
     assert done.returncode == 2
     assert "a program has no tokns" in done.stderr
 
