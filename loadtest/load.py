@@ -16,6 +16,7 @@ from serving.expectations import Expectation
 MOST_REQUESTS: Final = 1_000_000
 MOST_RPS: Final = 10_000
 MOST_S: Final = 7 * 86_400
+MOST_SEED: Final = 2**63 - 1  # what a worker's orders hold
 
 Rate = Annotated[float, Field(gt=0, le=MOST_RPS, allow_inf_nan=False)]
 RateOrPause = Annotated[float, Field(ge=0, le=MOST_RPS, allow_inf_nan=False)]
@@ -28,7 +29,10 @@ class Seeded(Expectation):
     """Base of every kind of load."""
 
     seed: int | None = Field(
-        default=None, ge=0, description="Seed of arrivals and prompts. None draws one; the report states it."
+        default=None,
+        ge=0,
+        le=MOST_SEED,
+        description="Seed of arrivals and prompts. None draws one; the report states it.",
     )
 
 

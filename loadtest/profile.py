@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
@@ -19,6 +18,7 @@ from loadtest.overrides import Overrides, overridden
 from loadtest.prompts.shape import PromptShape
 from loadtest.schedule import Law
 from loadtest.telemetry.options import TelemetryOptions, sorted_gates
+from loadtest.yaml_text import read_yaml
 from serving.errors import Refused
 from serving.expectations import Confidence, Expectation, HarnessBounds, Margin, Slo, TelemetryGate
 
@@ -156,9 +156,9 @@ def load_profile(
     )
     text = _text(name)
     try:
-        body = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise Refused(f"profile {name}: not YAML: {' '.join(str(error).split())[:200]}") from error
+        body = read_yaml(text)
+    except ValueError as error:
+        raise Refused(f"profile {name}: {error}") from error
     if not isinstance(body, dict):
         raise Refused(f"profile {name}: must be a mapping with `load` and `slos`")
     profile = _checked(name, body | {"no_gates": True} if no_gates else body)
@@ -200,11 +200,28 @@ def _with_files_found(name: str, profile: Profile) -> Profile:
 
 def _checked(name: str, body: dict[Any, Any]) -> Profile:
     try:
-        return Profile.model_validate(body)
+        profile = Profile.model_validate(body)
     except ValidationError as error:
         problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         said = "; ".join(_said(problem, body) for problem in problems[:3])
         raise Refused(f"profile {name}: {' '.join(said.split())}") from error
+    if (where := _switch(sorted_gates(body), profile.model_dump())) is not None:
+        raise Refused(f"profile {name}: {'.'.join(where)}: true and false are no number: give one")
+    return profile
+
+
+def _switch(typed: Any, taken: Any) -> tuple[str, ...] | None:
+    """Where a true or a false was taken for 1 or 0."""
+    if isinstance(typed, bool):
+        return () if type(taken) in (int, float) else None
+    if isinstance(typed, dict) and isinstance(taken, dict):
+        pairs = [(str(key), value, taken.get(key)) for key, value in typed.items()]
+    elif isinstance(typed, list | tuple) and isinstance(taken, list | tuple):
+        pairs = [(str(number), *pair) for number, pair in enumerate(zip(typed, taken, strict=False))]
+    else:
+        return None
+    found = ((key, _switch(value, other)) for key, value, other in pairs)
+    return next(((key, *where) for key, where in found if where is not None), None)
 
 
 def _said(problem: ErrorDetails, body: dict[Any, Any]) -> str:
@@ -212,6 +229,8 @@ def _said(problem: ErrorDetails, body: dict[Any, Any]) -> str:
     where = list(problem["loc"])
     if where[:1] == ["load"] and len(where) > 1:
         del where[1]
+    if where[:1] == ["confidence"]:
+        del where[1:]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message = _unknown(str(where[-1]), where[:-1], body)

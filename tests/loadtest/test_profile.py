@@ -131,6 +131,26 @@ def test_a_file_that_is_not_there_names_the_known_ones():
         pytest.param("", "must be a mapping", id="empty"),
         pytest.param("load: {", "not YAML", id="not-yaml"),
         pytest.param("1: 2\nload: 3\nslos: 4", "load", id="keys-that-are-no-text"),
+        pytest.param(GOOD + "slos: []\nno_gates: true", "slos is given twice", id="slos-that-replace-the-slos"),
+        pytest.param(GOOD.replace("seed: 1", "rate_rps: 5"), "rate_rps is given twice", id="two-rates"),
+        pytest.param(GOOD.replace("rate_rps: 2", "rate_rps: true"), "load.rate_rps: true and false", id="true-rate"),
+        pytest.param(GOOD.replace("rate_rps: 2", "rate_rps: yes"), "load.rate_rps: Input should be", id="yes-rate"),
+        pytest.param(GOOD + "timeouts: {idle_s: false}", "timeouts.idle_s: ", id="false-below"),
+        pytest.param(
+            GOOD.replace("slos: [", "slos: [{telemetry: kv_cache_usage, statistic: max, at_most: true}, "),
+            "telemetry.gates.0.at_most: true and false are no number",
+            id="true-limit",
+        ),
+        pytest.param(GOOD.replace("duration_s: 10", "duration_s: 2026-01-01"), "load.duration_s", id="a-date"),
+        pytest.param(GOOD.replace("seed: 1", "seed: " + "9" * 99), "load.seed: Input should be less", id="huge-seed"),
+        pytest.param(GOOD.replace("seed: 1", "seed: " + "9" * 5000), "not YAML: Exceeds the limit", id="huger-seed"),
+        pytest.param(GOOD.replace("seed: 1", "seed: !!bool x"), "does not fit its tag", id="tag-of-a-bool"),
+        pytest.param(GOOD.replace("seed: 1", "seed: !!int ''"), "does not fit its tag", id="tag-of-a-number"),
+        pytest.param(GOOD.replace("seed: 1", "seed: !!timestamp x"), "does not fit its tag", id="tag-of-a-time"),
+        pytest.param(GOOD.replace("seed: 1", "seed: !!python/object:os.system x"), "not YAML", id="tag-of-a-program"),
+        pytest.param("&all {load: *all, slos: *all}", "load.load: unknown key", id="itself-inside"),
+        pytest.param("load: " + "[" * 500, "not YAML", id="nested-too-deeply"),
+        pytest.param(GOOD + "confidence: 95", "confidence: 95 is no share of 0 to 1", id="confidence-in-percent"),
     ],
 )
 def test_a_bad_profile_is_refused_in_one_line(tmp_path: Path, text: str, said: str):
@@ -139,6 +159,19 @@ def test_a_bad_profile_is_refused_in_one_line(tmp_path: Path, text: str, said: s
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     assert "mine.yaml" in str(refused.value)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_bytes(bytes(range(256)))
+    with pytest.raises(Refused, match=r"mine\.yaml: not UTF-8"):
+        load_profile(str(tmp_path / "mine.yaml"))
+
+
+def test_yes_and_no_are_words_that_an_answer_may_hold_and_anchors_may_be_used(tmp_path: Path):
+    text = GOOD + "prompts: {golden: {share: 0.5, questions: [&q {ask: Is it so, expect_any: [yes, no]}, *q]}}\n"
+    golden = load_profile(written(tmp_path, text + "confidence: none\nignore_eos: on")).prompts.golden
+    assert golden is not None
+    assert [question.expect_any for question in golden.questions] == [("yes", "no")] * 2
 
 
 def test_a_profile_without_gates_says_so_and_keeps_what_its_goodput_means(tmp_path: Path):
