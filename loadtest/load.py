@@ -171,7 +171,7 @@ class Spike(OpenKind):
 class TraceFile(Expectation):
     """A recording of arrivals with their lengths: Mooncake's JSONL, or Azure's columns as CSV or JSONL."""
 
-    file: str = Field(min_length=1, description="Path, from the profile's own directory.")
+    file: str = Field(pattern=r"^[^\x00]+$", description="Path, from the profile's own directory.")
     speed: float = Field(default=1.0, gt=0, le=1e6, allow_inf_nan=False, description="2 replays it twice as fast.")
     requests: Requests | None = Field(default=None, description="Take only so many from its beginning.")
     duration_s: Seconds | None = Field(default=None, description="Take only so many seconds of the replay.")

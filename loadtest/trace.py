@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from loadtest.load import MOST_REQUESTS, TraceFile
+from loadtest.load import MOST_REQUESTS, MOST_S, TraceFile
 from loadtest.schedule import Length
 from serving.errors import Refused
 
@@ -71,6 +71,11 @@ def parse_trace(lines: Iterable[str], wanted: TraceFile) -> Trace:
             before_us, due = at_us, (at_us - first_us) / 1e6 / wanted.speed
             if wanted.duration_s is not None and due >= wanted.duration_s:
                 break
+            if due > MOST_S:
+                raise ValueError(
+                    f"{due / 86_400:.3g} days after the first row, and a run has {MOST_S // 86_400}: are its times "
+                    "milliseconds (Mooncake) or seconds (Azure)? Else set trace.speed or trace.duration_s"
+                )
             if len(lengths) == MOST_REQUESTS:
                 raise ValueError(f"more than {MOST_REQUESTS:,} requests: set trace.requests or trace.duration_s")
         except ValueError as error:

@@ -147,7 +147,9 @@ class PromptShape(Expectation):
         default=None, ge=4, le=1_000_000, description="Length of each in words: about its tokens."
     )
     tokens: Lengths | None = Field(default=None, description="Length of each in tokens, as the server counts.")
-    file: str | None = Field(default=None, min_length=1, description="JSONL, or a JSON array as ShareGPT has it.")
+    file: str | None = Field(
+        default=None, pattern=r"^[^\x00]+$", description="JSONL, or a JSON array as ShareGPT has it."
+    )
     limit: int | None = Field(
         default=None, ge=1, le=1_000_000, description="Read no more entries of the file than this. None: 10,000."
     )

@@ -150,6 +150,8 @@ def test_a_file_that_is_not_there_names_the_known_ones():
         pytest.param(GOOD.replace("seed: 1", "seed: !!python/object:os.system x"), "not YAML", id="tag-of-a-program"),
         pytest.param("&all {load: *all, slos: *all}", "load.load: unknown key", id="itself-inside"),
         pytest.param("load: " + "[" * 500, "not YAML", id="nested-too-deeply"),
+        pytest.param(GOOD + 'prompts: {file: "a\\0b"}', "prompts.file: String should match", id="no-path"),
+        pytest.param(shaped('trace: {file: "a\\0b"}'), "load.trace.file: String should match", id="no-path-either"),
         pytest.param(GOOD + "confidence: 95", "confidence: 95 is no share of 0 to 1", id="confidence-in-percent"),
     ],
 )

@@ -125,6 +125,9 @@ GOOD = '{"timestamp": 5, "input_length": 1, "output_length": 2}'
         pytest.param([GOOD.replace("5", '"soon"')], "line 1: timestamp is 'soon'", id="word-as-time"),
         pytest.param([GOOD.replace("5", "true")], "line 1: timestamp is True", id="bool-as-time"),
         pytest.param([GOOD.replace("5", "9" * 400)], "line 1: timestamp is 999", id="huge-time"),
+        pytest.param(
+            [GOOD, GOOD.replace("5", "1800000000000")], "line 2: 2.08e+04 days after the first row", id="wrong-unit"
+        ),
         pytest.param([GOOD, GOOD.replace("2}", "0}")], "line 2: output_length is 0: give a whole", id="no-tokens"),
         pytest.param([GOOD.replace("2}", "-2}")], "line 1: output_length is -2", id="negative"),
         pytest.param([GOOD.replace("2}", "2.5}")], "line 1: output_length is 2.5", id="half-a-token"),
@@ -145,6 +148,12 @@ def test_a_bad_trace_is_refused_in_one_line_with_its_file_and_line(lines: list[s
     assert str(refused.value).startswith("trace day.jsonl: ")
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_trace_longer_than_any_run_is_taken_at_another_speed_or_its_beginning_is():
+    eight_days = [GOOD, GOOD.replace("5", str(8 * 86_400_000))]
+    assert list(parse_trace(eight_days, wanted(duration_s=86_400)).due_s) == [0]
+    assert parse_trace(eight_days, wanted(speed=2)).due_s[1] < 4 * 86_400
 
 
 def test_too_many_requests_are_refused_with_what_limits_them(monkeypatch: pytest.MonkeyPatch):
