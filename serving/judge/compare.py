@@ -8,6 +8,7 @@ believed, and runs that are not alike. A failed request is an infinite latency h
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -34,7 +35,8 @@ BLOCKS: Final = 40
 FEWEST_BLOCKS: Final = 10
 PER_BLOCK: Final = 4
 IN_TAIL: Final = 10  # samples beyond a quantile, below which a bootstrap knows nothing of it
-NOT_THE_LOAD: Final = ("description", "slos", "harness", "confidence", "no_gates", "workers")
+SAME_LENGTH: Final = 0.1  # how far the lengths of like prompts may differ
+NOT_THE_LOAD: Final = ("description", "slos", "harness", "confidence", "margins", "no_gates", "telemetry", "workers")
 DEFAULT_MARGINS: Final = (
     Margin(metric="ttft", statistic="p95", at_most_worse_share=0.10),
     Margin(metric="tpot", statistic="p95", at_most_worse_share=0.10),
@@ -152,6 +154,7 @@ def differences(baseline: SavedRun, candidate: SavedRun) -> list[str]:
         ("rate", ours.load.rate_per_s, theirs.load.rate_per_s),
         ("streams", ours.load.concurrency, theirs.load.concurrency),
         ("phases", _phases(baseline.traffic), _phases(candidate.traffic)),
+        ("arms", _arms(baseline.traffic), _arms(candidate.traffic)),
         ("kernel stamps", bool(baseline.traffic.end.kernel_stamps), bool(candidate.traffic.end.kernel_stamps)),
     ]
     names = sorted({*ours.versions, *theirs.versions})
@@ -159,11 +162,24 @@ def differences(baseline: SavedRun, candidate: SavedRun) -> list[str]:
     if baseline.profile is not None and candidate.profile is not None:
         keys = sorted({*baseline.profile, *candidate.profile} - {*NOT_THE_LOAD})
         pairs += [(f"profile's {key}", *(_unseeded(run.profile, key) for run in (baseline, candidate))) for key in keys]
-    return [f"{name} ({_said(left)}, {_said(right)})" for name, left, right in pairs if left != right]
+    left, right = _prompt_tokens(baseline.traffic), _prompt_tokens(candidate.traffic)
+    if abs(right - left) > SAME_LENGTH * left:  # a ledger may stand alone, and a file of prompts may change
+        pairs.append(("median prompt tokens", f"{left:g}", f"{right:g}"))
+    return [f"{name} ({_said(one)}, {_said(other)})" for name, one, other in pairs if one != other]
 
 
 def _phases(traffic: Traffic) -> list[tuple[str, float | None, int | None, bool]]:
-    return [(each.name, each.rate_per_s, each.concurrency, each.counts) for each in traffic.plan.load.phases]
+    return [(each.name, each.rate_per_s, each.concurrency, each.counts) for each in traffic.phases]
+
+
+def _arms(traffic: Traffic) -> str | None:
+    return " and ".join(sorted({request.arm for request in traffic.requests} - {""})) or None
+
+
+def _prompt_tokens(traffic: Traffic) -> float:
+    """The median length of the prompts that count, as the server counted them; NaN where it did not."""
+    counts = [request.prompt_tokens for request in traffic.window if request.prompt_tokens is not None]
+    return statistics.median(counts) if counts else math.nan
 
 
 def _unseeded(profile: dict[str, Any] | None, key: str) -> Any:

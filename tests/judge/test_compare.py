@@ -14,7 +14,7 @@ import pytest
 from serving.codes import NOT_WORSE, RUNS_ALIKE
 from serving.expectations import Margin, Slo
 from serving.facts.saved_run import SavedRun
-from serving.facts.traffic import Outcome, RequestSeen, Traffic
+from serving.facts.traffic import Outcome, Phase, RequestSeen, Traffic
 from serving.judge.compare import Change, Comparison, differences, judge_arms, judge_runs, percent
 from serving.verdict import Finding, Verdict
 from tests.loadtest.runs import request, traffic
@@ -212,6 +212,42 @@ def test_another_rate_another_seed_and_another_prompt_shape():
     longer = replace(baseline, profile={"max_tokens": 128, "load": {"seed": 1, "rate_rps": 1}, "slos": [1]})
     assert differences(baseline, longer) == ["profile's max_tokens (64, 128)"]
     assert differences(baseline, replace(longer, profile=None)) == []
+
+
+def test_what_is_only_judged_or_looked_at_is_no_difference():
+    ours = {"max_tokens": 64, "telemetry": {"engines": ["http://a:8080"]}, "margins": []}
+    theirs = {"max_tokens": 64, "telemetry": {"engines": ["http://b:8080"]}, "margins": [{"metric": "ttft"}]}
+    assert differences(replace(saved(1, 300), profile=ours), replace(saved(2, 300), profile=theirs)) == []
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [(7, []), (14, ["median prompt tokens (7, 14)"]), (None, [])],
+    ids=["as-long", "twice-as-long", "not-counted"],
+)
+def test_prompts_of_other_lengths_are_a_difference_that_ledgers_alone_show(tokens: int | None, said: list[str]):
+    other = saved(2, 100).traffic
+    longer = replace(other, requests=tuple(replace(seen, prompt_tokens=tokens) for seen in other.requests))
+    assert differences(saved(1, 100), SavedRun("longer", longer)) == said
+
+
+def test_a_run_of_two_arms_is_not_like_a_run_of_one():
+    arms = SavedRun("arms", two_arms(2, 300))
+    assert differences(saved(1, 600), arms) == ["arms (none, baseline and candidate)"]
+    assert differences(arms, arms) == []
+
+
+def test_sweeps_that_probed_other_rates_are_not_alike():
+    def sweep(seed: int, *rates: float) -> SavedRun:
+        run = saved(seed, 600).traffic
+        phases = tuple(Phase(f"probe {at}", at * 300.0, at * 300.0 + 300, rate) for at, rate in enumerate(rates))
+        requests = tuple(replace(seen, phase=seen.index // 300) for seen in run.requests)
+        return SavedRun("sweep", replace(run, requests=requests, end=replace(run.end, phases=phases)))
+
+    assert differences(sweep(1, 1.0, 2.0), sweep(2, 1.0, 2.0)) == []
+    report = judge_runs(sweep(1, 1.0, 2.0), sweep(2, 1.0, 4.0), (), [margin(at_most=0.5)]).report
+    assert report.exit_code == 3
+    assert "the runs differ in phases" in report.findings[0].why
 
 
 def test_every_finding_says_how_sure_it_is_and_what_to_do():
