@@ -9,10 +9,12 @@ import math
 import re
 from typing import TYPE_CHECKING, Final
 
-from loadtest.load import ClosedLoop, OpenKind, OpenLoop, Seeded, Sweep
-from loadtest.plan import expected
+from pydantic import ValidationError
+
+from loadtest.load import MOST_REQUESTS, ClosedLoop, OpenKind, OpenLoop, Replay, Seeded, Sweep
+from loadtest.plan import expected, probe_of
 from loadtest.schedule import Schedule
-from loadtest.sweep import lowest_rps
+from loadtest.sweep import Probe, lowest_rps
 from serving.expectations import Slo
 from serving.facts.intervals import samples_for_bound
 from serving.facts.quantiles import samples_needed
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from loadtest.profile import Profile
 
 SPARE: Final = 1.5
+BETWEEN_TOKENS: Final = ("tpot", "itl", "icl", "stall")
 
 
 def objection(profile: Profile) -> str | None:
@@ -45,17 +48,23 @@ def objection(profile: Profile) -> str | None:
             return "a sweep goes too far on purpose, telemetry and all: gate telemetry in a run of one rate"
         if lowest_rps(load.sweep, needed) > load.sweep.max_rps:
             return f"no probe holds the {needed} requests that the slos need: raise sweep.longest_probe_s or max_rps"
-        return None
+        try:
+            probe_of(profile, Probe(1, load.sweep.max_rps, load.sweep.longest_probe_s))
+        except ValidationError:
+            return f"the longest probe may have over {MOST_REQUESTS:,} requests: lower sweep.max_rps or longest_probe_s"
+        return next(filter(None, (_never_seen(slo, profile) for slo in profile.slos)), None)
     schedule = expected(profile)
     planned = schedule.requests if schedule.closed else schedule.counted
     surely_none = planned == 0 and not (_random(load) and schedule.due_s)
     if surely_none or not any(phase.counts for phase in schedule.phases):
         outside = f"warmup_s {profile.warmup_s:g} and cooldown_s {profile.cooldown_s:g}"
         return f"no request would count outside of {outside}: lower them, or raise the duration or the rate"
+    never_seen = [_never_seen(slo, profile) for slo in profile.gates]
     if planned is None or profile.no_gates:
-        return None
+        return next(filter(None, never_seen), None)
     every_s, counted_s = profile.telemetry.every_s, _counted_s(schedule)
     objections = [
+        *never_seen,
         *(_too_few(slo, planned, profile) for slo in profile.slos),
         *(impossible(gate, counted_s, every_s) for gate in profile.telemetry_gates),
     ]
@@ -85,6 +94,17 @@ def _requests_needed(slo: Slo, profile: Profile) -> int:
     good = slo.at_least_share if slo.at_most_share is None else 1 - slo.at_most_share
     sampled = slo.metric != "sanity"  # only golden prompts have it, and how many of those there are is not known here
     return 1 if confidence == "none" or not sampled or good in (None, 1) else samples_for_bound(good, confidence)
+
+
+def _never_seen(slo: Slo, profile: Profile) -> str | None:
+    """Why no answer to this profile's requests could have the metric."""
+    prompts = profile.prompts
+    if slo.metric == "sanity" and prompts.golden is None and prompts.file is None:
+        return "sanity needs questions whose answers are known: give prompts.golden, or a file with expect"
+    others = prompts.golden is not None or prompts.file is not None or isinstance(profile.load, Replay)
+    if slo.metric in BETWEEN_TOKENS and profile.max_tokens == 1 and not others:
+        return f"{slo.metric} needs answers of two tokens: raise max_tokens (--output-tokens)"
+    return None
 
 
 def _too_few(slo: Slo, planned: int, profile: Profile) -> str | None:

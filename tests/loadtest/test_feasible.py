@@ -9,6 +9,10 @@ import pytest
 from loadtest.feasible import objection, requests_for
 from loadtest.profile import Profile
 
+SANITY = {"metric": "sanity", "at_least_share": 0.9}
+TPOT = {"metric": "tpot", "statistic": "p90", "at_most_ms": 50.0}
+QUESTION = {"ask": "2 + 2?", "expect": "4"}
+
 
 def profile(load: dict[str, Any], *slos: dict[str, Any], **more: Any) -> Profile:
     slos = slos or ({"metric": "error_rate", "at_most_share": 0.0},)
@@ -87,10 +91,37 @@ def test_a_closed_loop_by_time_may_have_any_number_of_requests():
             "no probe holds the 449 requests",
             id="short-probes",
         ),
+        pytest.param(
+            {"sweep": {"max_rps": 3_000, "longest_probe_s": 300}},
+            {"warmup_s": 50},
+            "the longest probe may have over 1,000,000 requests: lower sweep.max_rps",
+            id="probes-that-cannot-be-kept",
+        ),
+        pytest.param(constant(90), {"slos": [SANITY]}, "sanity needs questions", id="sanity-of-nothing"),
+        pytest.param({"sweep": {}}, {"slos": [SANITY]}, "sanity needs questions", id="sweep-for-sanity"),
+        pytest.param(
+            {"closed_loop": {"concurrency": 1, "duration_s": 9}},
+            {"slos": [TPOT], "max_tokens": 1},
+            "tpot needs answers of two tokens: raise max_tokens",
+            id="no-second-token",
+        ),
     ],
 )
 def test_what_can_never_be_judged_is_refused(load, more, said: str):
     assert said in (objection(profile(load, **more)) or "")
+
+
+@pytest.mark.parametrize(
+    ("slo", "more"),
+    [
+        pytest.param(SANITY, {"prompts": {"golden": {"share": 0.5, "questions": [QUESTION]}}}, id="golden"),
+        pytest.param(SANITY, {"prompts": {"file": "may-expect.jsonl"}}, id="file"),
+        pytest.param(TPOT, {"max_tokens": 2}, id="two-tokens"),
+        pytest.param(TPOT, {"max_tokens": 1, "prompts": {"file": "has-its-own.jsonl"}}, id="the-files-own-lengths"),
+    ],
+)
+def test_a_metric_that_some_answer_may_have_is_not_refused(slo: dict[str, Any], more: dict[str, Any]):
+    assert objection(profile(constant(90), slo, **more)) is None
 
 
 @pytest.mark.parametrize("load", [{"rate_rps": 0.1, "duration_s": 9}, {"sweep": {}}], ids=["poisson", "sweep"])
