@@ -165,6 +165,8 @@ def load_profile(
     if changes != Overrides():
         profile = _checked(name, overridden(name, profile.model_dump(exclude_unset=True), changes))
     profile = _with_files_found(name, profile)
+    if isinstance(profile.load, Replay):  # so that whoever asks whether lengths are wanted in tokens is told
+        profile = profile.model_copy(update={"prompts": profile.prompts.settled(replays=True)})
     if (why := objection(profile)) is not None:
         raise Refused(f"profile {name}: {why}")
     return profile

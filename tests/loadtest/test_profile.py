@@ -195,6 +195,10 @@ def test_a_trace_is_found_beside_its_profile(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "day.jsonl").write_text("\n".join(rows))
     profile = load_profile(written(tmp_path, shaped("trace: {file: day.jsonl}")))
     assert schedule_of(profile, seed=0).planned == 3
+    assert profile.prompts.tokens is not None, "its lengths are wanted in tokens: the server is to count"
+    assert profile.prompts.tokens.trace
+    of_words = shaped("trace: {file: day.jsonl}") + "\nprompts: {words: 9}"
+    assert load_profile(written(tmp_path, of_words)).prompts.tokens is None
 
 
 def test_a_trace_that_is_bad_is_refused_when_its_profile_is_loaded(tmp_path: Path):
