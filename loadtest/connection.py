@@ -46,7 +46,7 @@ class Connection:
         self._raw, self._tls = raw, tls
         self._recvmsg = raw.recvmsg
         self.used = False
-        self.opened_ns = perf_counter_ns()
+        self.opened_ns = 0
 
     def fileno(self) -> int:
         """The descriptor to watch."""
@@ -84,9 +84,14 @@ class Connection:
         self._send(data, timeout_s)
 
     def dead(self) -> bool:
-        """Whether the peer has closed an idle connection, or talked out of turn on it."""
+        """Whether the peer has closed an idle connection, or talked out of turn on it.
+
+        A TLS server does talk when the handshake is done, of sessions that could be resumed: that is taken in here.
+        """
         try:
-            self._raw.recv(1, sockets.MSG_PEEK)
+            while self._raw.recv(1, sockets.MSG_PEEK):
+                if self._tls is None or self.read() is not None:
+                    return True
         except BlockingIOError:
             return False
         except OSError:
@@ -163,7 +168,11 @@ def open_connection(peer: Peer, timeout_s: float) -> Connection:
     """Connect to the first address that answers. Raises TimeoutError or another OSError."""
     failure: OSError = OSError("the host has no address")
     for family, address in peer.addresses:
-        raw = _RawSocket(family, sockets.SOCK_STREAM | sockets.SOCK_NONBLOCK)
+        try:
+            raw = _RawSocket(family, sockets.SOCK_STREAM | sockets.SOCK_NONBLOCK)
+        except OSError as error:  # a kernel without IPv6, as in many containers
+            failure = error
+            continue
         try:
             raw.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
             _stamped(raw)
@@ -177,6 +186,7 @@ def open_connection(peer: Peer, timeout_s: float) -> Connection:
                     raise OSError(code, os.strerror(code)) from None
             connection = Connection(raw, None if peer.tls is None else Tls(peer.tls, peer.host))
             connection.shake_hands(max((end_ns - perf_counter_ns()) / 1e9, 1e-3))
+            connection.opened_ns = perf_counter_ns()
         except OSError as error:
             raw.close()
             failure = error

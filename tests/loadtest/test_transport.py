@@ -7,12 +7,17 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import gevent
 import pytest
 
+from loadtest import connection
 from loadtest.outcome import settle
+from loadtest.pool import Pool
+from loadtest.target import target_of
 from loadtest.transport import Ending, Limits, Peer, Wire, exchange
 from serving.errors import CannotObserve
 from serving.facts.traffic import Outcome
@@ -147,6 +152,23 @@ def test_the_next_address_is_tried_when_the_first_refuses():
     assert (wire.ending, wire.why) == (Ending.COMPLETE, "")
 
 
+def test_a_kernel_without_ipv6_leaves_the_other_addresses(monkeypatch: pytest.MonkeyPatch):
+    raw_socket = connection._RawSocket
+
+    def without_ipv6(family: int, kind: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(97, "Address family not supported by protocol")
+        made: socket.socket = raw_socket(family, kind)
+        return made
+
+    monkeypatch.setattr(connection, "_RawSocket", without_ipv6)
+    with sse_server() as server:
+        addresses = ((socket.AF_INET6, ("::1", server.port, 0, 0)), (socket.AF_INET, ("127.0.0.1", server.port)))
+        wire = Wire()
+        exchange(Peer("localhost", server.port, addresses), b"GET /v1/models HTTP/1.1\r\n\r\n", LIMITS, wire)
+    assert (wire.ending, wire.why) == (Ending.COMPLETE, "")
+
+
 def test_a_request_that_was_cut_keeps_what_arrived_and_is_censored():
     with sse_server(Program()) as server:
         asked = ask(server.url)
@@ -277,6 +299,47 @@ def test_tls_streams_like_plain_tcp_when_its_ca_is_given(certificate: tuple[Path
     seen = ask(server.url, ca_cert=certificate[0]).seen
     server.close()
     assert (seen.outcome, seen.tokens_per_chunk) == (Outcome.OK, (1,) * 6)
+
+
+def test_tls_connections_that_stand_ready_serve_whatever_the_server_said_after_its_handshake(
+    certificate: tuple[Path, Path],
+):
+    server = tls_server(certificate)
+    target = target_of(server.url, None, certificate[0])
+    pool = Pool(target.peer, 5, spare=0)
+    pool.prepare(2)
+    gevent.sleep(0.3)  # TLS 1.3's session tickets come after the handshake
+    wires = [Wire(), Wire()]
+    for wire in wires:
+        exchange(target.peer, target.get("/v1/models"), LIMITS, wire, pool)
+    assert [wire.ending for wire in wires] == [Ending.COMPLETE] * 2
+    assert server.connections == 2
+    server.stop()
+    time.sleep(0.3)
+    assert pool.take() is None, "and a closed one is seen to be"
+
+
+def test_the_time_to_connect_has_the_tls_handshake_in_it(certificate: tuple[Path, Path]):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def serve() -> None:
+        accepted, _ = listener.accept()
+        time.sleep(0.3)
+        with context.wrap_socket(accepted, server_side=True) as link:
+            link.recv(65_536)
+            link.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        target = target_of(f"https://127.0.0.1:{listener.getsockname()[1]}", None, certificate[0])
+        wire = Wire()
+        exchange(target.peer, target.get("/"), LIMITS, wire)
+        thread.join()
+    connect_s = settle(0, "p", 0.0, wire, 0).connect_s
+    assert connect_s is not None
+    assert 0.3 <= connect_s < 5
 
 
 def test_an_unknown_certificate_is_refused_and_the_remedy_named(certificate: tuple[Path, Path]):
