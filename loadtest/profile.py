@@ -104,6 +104,17 @@ class Profile(Expectation):
     def _one_list_of_limits(cls, body: Any) -> Any:
         return sorted_gates(body)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _lengths_of_the_trace(cls, body: Any) -> Any:
+        """A replay's prompts are as long as it says, unless they say otherwise."""
+        if not isinstance(body, dict) or kind(body.get("load")) != "trace":
+            return body
+        prompts = body.get("prompts", {})
+        if not isinstance(prompts, dict) or prompts.keys() & {"words", "tokens", "file"}:
+            return body
+        return body | {"prompts": prompts | {"tokens": "trace"}}
+
     @model_validator(mode="after")
     def _something_is_asked(self) -> Profile:
         if not self.slos and not self.no_gates:
@@ -165,8 +176,6 @@ def load_profile(
     if changes != Overrides():
         profile = _checked(name, overridden(name, profile.model_dump(exclude_unset=True), changes))
     profile = _with_files_found(name, profile)
-    if isinstance(profile.load, Replay):  # so that whoever asks whether lengths are wanted in tokens is told
-        profile = profile.model_copy(update={"prompts": profile.prompts.settled(replays=True)})
     if (why := objection(profile)) is not None:
         raise Refused(f"profile {name}: {why}")
     return profile

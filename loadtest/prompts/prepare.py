@@ -13,7 +13,7 @@ from loadtest.prompts.files import read_records
 from loadtest.prompts.golden import WithGolden
 from loadtest.prompts.prompt import Prompts
 from loadtest.prompts.recorded import Recorded
-from loadtest.prompts.shape import PromptShape
+from loadtest.prompts.shape import DEFAULT_WORDS, PromptShape
 from loadtest.prompts.synthetic import Synthetic, nothing_recorded
 from loadtest.prompts.vocabulary import WORDS_ONLY, Costs
 from loadtest.schedule import Length
@@ -45,7 +45,8 @@ def prepare(
     `max_tokens` is the longest answer: a prompt and it must fit into the server's context. `known` is what another
     process has learnt already: with it, the prompts are that process's. Raises Refused.
     """
-    shape = shape.settled(replays=recorded(0) is not None)
+    if shape.words is None and shape.tokens is None and shape.file is None:
+        shape = shape.model_copy(update={"words": DEFAULT_WORDS})
     if shape.file is not None:
         records = read_records(Path(shape.file), shape.limit or MOST_ENTRIES)
         found = Recorded(records, seed, shuffle=shape.shuffle, conversations=shape.conversations)

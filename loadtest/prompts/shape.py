@@ -140,7 +140,7 @@ class Golden(Expectation):
 class PromptShape(Expectation):
     """The prompts of a run. No two requests begin alike, except as `distinct`, a shared prefix or a file says.
 
-    Without words, tokens and file: the lengths of the trace that the load replays, or else 48 words.
+    Without words, tokens and file: 48 words, or where the load replays a trace, its lengths (the profile sees to it).
     """
 
     words: int | None = Field(
@@ -194,9 +194,3 @@ class PromptShape(Expectation):
     @property
     def _shares(self) -> bool:
         return self.shared_prefix_share is not None or self.shared_prefix_tokens is not None
-
-    def settled(self, *, replays: bool) -> PromptShape:
-        """The same with a source of texts, where none was given; `replays` says that the load brings lengths along."""
-        if self.words is not None or self.tokens is not None or self.file is not None:
-            return self
-        return self.model_copy(update={"tokens": Lengths(trace=True)} if replays else {"words": DEFAULT_WORDS})

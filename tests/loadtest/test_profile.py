@@ -8,6 +8,7 @@ import pytest
 
 from loadtest.plan import expected, schedule_of
 from loadtest.profile import Profile, load_profile, shipped
+from loadtest.prompts.shape import Lengths
 from serving.errors import Refused
 
 GOOD = """
@@ -195,10 +196,38 @@ def test_a_trace_is_found_beside_its_profile(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "day.jsonl").write_text("\n".join(rows))
     profile = load_profile(written(tmp_path, shaped("trace: {file: day.jsonl}")))
     assert schedule_of(profile, seed=0).planned == 3
-    assert profile.prompts.tokens is not None, "its lengths are wanted in tokens: the server is to count"
-    assert profile.prompts.tokens.trace
-    of_words = shaped("trace: {file: day.jsonl}") + "\nprompts: {words: 9}"
-    assert load_profile(written(tmp_path, of_words)).prompts.tokens is None
+
+
+@pytest.mark.parametrize(
+    ("prompts", "tokens"),
+    [
+        pytest.param("", Lengths(trace=True), id="nothing-said"),
+        pytest.param(
+            "prompts: {golden: {share: 0.5, questions: [{ask: 2 + 2, expect: four}]}}", Lengths(trace=True), id="golden"
+        ),
+        pytest.param("prompts: {tokens: 90}", Lengths(fixed=90), id="lengths-of-its-own"),
+        pytest.param("prompts: {words: 90}", None, id="words"),
+    ],
+)
+def test_the_prompts_of_a_replay_are_as_long_as_it_says_unless_they_say_otherwise(
+    tmp_path: Path, prompts: str, tokens: Lengths | None
+):
+    (tmp_path / "day.jsonl").write_text('{"timestamp": 0, "input_length": 9, "output_length": 3}')
+    text = shaped("trace: {file: day.jsonl}") + f"\n{prompts}"
+    assert load_profile(written(tmp_path, text)).prompts.tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("prompts", "said"),
+    [
+        ("{conversations: {}}", "prompts: a trace has no conversations"),
+        ("{distinct: 3}", "prompts: distinct and a shared prefix are for synthetic"),
+        ("{shared_prefix_share: 0.5}", "prompts: distinct and a shared prefix are for synthetic"),
+    ],
+)
+def test_what_a_replay_would_not_heed_is_refused(tmp_path: Path, prompts: str, said: str):
+    with pytest.raises(Refused, match=said):
+        load_profile(written(tmp_path, shaped("trace: {file: day.jsonl}") + f"\nprompts: {prompts}"))
 
 
 def test_a_trace_that_is_bad_is_refused_when_its_profile_is_loaded(tmp_path: Path):

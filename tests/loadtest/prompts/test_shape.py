@@ -10,7 +10,6 @@ import yaml
 from loadtest.profile import load_profile
 from loadtest.prompts.prepare import prepare
 from loadtest.prompts.shape import PromptShape
-from loadtest.schedule import Length
 from serving.errors import Refused
 
 REST = (
@@ -81,10 +80,8 @@ def test_what_makes_no_sense_is_refused_in_one_line(tmp_path: Path, prompts: str
     assert "\n" not in str(refused.value)
 
 
-def test_without_a_source_a_replay_brings_its_lengths_and_other_loads_get_words():
+def test_without_a_source_prompts_are_words():
     assert len(prepare(PromptShape(), 1).prompts.prompt_of(0).text.split()) == 48 + 2
-    replayed = prepare(PromptShape(), 1, recorded=lambda _: Length(90, 5)).prompts.prompt_of(0)
-    assert (replayed.asked_tokens, replayed.max_tokens) == (90, 5)
 
 
 def test_the_lengths_of_a_trace_without_a_trace_are_refused():
