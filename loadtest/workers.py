@@ -25,7 +25,7 @@ from serving.child import die_with_parent
 from serving.errors import CannotAct, CannotObserve
 
 END_S: Final = 5.0
-COMMAND: Final = (sys.executable, "-m", "loadtest.worker")
+COMMAND: Final = (sys.executable, "-P", "-m", "loadtest.worker")  # a directory of this name may be where we are
 
 
 class Processes:

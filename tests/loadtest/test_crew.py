@@ -121,6 +121,16 @@ def test_a_sweep_is_shared_probe_by_probe(tmp_path: Path):
     assert {seen.phase for seen in done.ledger.requests} == set(range(len(done.ledger.phases)))
 
 
+def test_a_directory_of_our_name_where_a_person_stands_is_none_of_ours(tmp_path: Path):
+    (tmp_path / "loadtest").mkdir()
+    (tmp_path / "loadtest" / "__init__.py").write_text("")
+    profile = profile_file(tmp_path, {"closed_loop": {"concurrency": 2, "requests": 4}})
+    with sse_server() as server:
+        args = ("--profile", profile, "--workers", 2, "--base-url", server.url)
+        done = Harness(tmp_path, *args, command=("-P", "-m", "loadtest")).wait()
+    assert done.code == 0, done.err
+
+
 def test_a_worker_that_is_killed_makes_the_run_invalid_and_nothing_hangs(tmp_path: Path):
     profile = profile_file(tmp_path, LONG)
     with sse_server(Program(ttft_ms=5, tokens=3)) as server:
