@@ -1,6 +1,6 @@
-"""The endpoint under load: its address, its headers, the model it serves; and the bytes of one completion request.
+"""The endpoint under load: its address, its headers, whom to trust, the model it serves.
 
-It decides what is asked of the server. The API key lives here and in the sent bytes, and nowhere else.
+It refuses what is no address before anything is sent. The API key lives here and in the sent bytes, and nowhere else.
 """
 
 from __future__ import annotations
@@ -63,23 +63,25 @@ def target_of(
 
     `client_cert` is a PEM file with the harness's own certificate, and its key unless `client_key` holds it.
     """
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise Refused("--base-url: the port is not a number from 0 to 65535") from error
+        raise Refused("the base URL: its host or its port, a number from 0 to 65535, is not well written") from error
+    if "@" in (parts.netloc or url):
+        raise Refused("the base URL: leave the credentials out; name a variable that holds the key with --api-key-env")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Refused(f"--base-url {url!r}: give http://host:port or https://host:port")
-    if parts.username is not None or parts.password is not None:
-        raise Refused("--base-url: leave the credentials out; name a variable that holds the key with --api-key-env")
+        raise Refused(f"the base URL {url!r}: give http://host:port or https://host:port")
+    if not url.isascii() or any(sign <= " " for sign in url):
+        raise Refused(f"the base URL {url!r}: write a host's other letters as xn--, a path's as %XX")
     if parts.query or parts.fragment:
-        raise Refused("--base-url: leave out everything from ? or # on")
+        raise Refused("the base URL: leave out everything from ? or # on")
     if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
         raise Refused("the API key is empty or holds characters that no HTTP header can: check its variable")
-    port = port or (443 if parts.scheme == "https" else 80)
+    port = (443 if parts.scheme == "https" else 80) if port is None else port
     prefix = parts.path.rstrip("/").removesuffix("/v1")
     if parts.scheme == "http" and (client_cert is not None or client_key is not None):
-        raise Refused("--client-cert and --client-key: for https:// only; --base-url is http://")
+        raise Refused("--client-cert and --client-key: for https:// only; the base URL is http://")
     tls = _trust(ca_cert, client_cert, client_key) if parts.scheme == "https" else None
     headers = [
         ("Host", parts.netloc),
@@ -98,7 +100,7 @@ def _resolve(host: str, port: int) -> tuple[Any, ...]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise CannotObserve(f"the host {host!r} has no address: check --base-url and the name server") from error
+        raise CannotObserve(f"the host {host!r} has no address: check the base URL and the name server") from error
     return tuple((family, address) for family, _, _, _, address in found)
 
 

@@ -205,7 +205,12 @@ def test_an_interrupt_before_the_first_request_is_one_line_and_leaves_nothing(tm
         pytest.param(["--profile", "nightly"], "known are canary, demo, sanity, smoke", id="unknown-profile"),
         pytest.param(["--base-url", "127.0.0.1:8000"], "give http://host:port", id="no-scheme"),
         pytest.param(["--base-url", "http://u:p@127.0.0.1:1"], "leave the credentials out", id="credentials"),
-        pytest.param(["--base-url", "http://127.0.0.1:99999"], "port is not a number", id="port"),
+        pytest.param(["--base-url", "u:topsecret@127.0.0.1:1"], "leave the credentials out", id="credentials-alone"),
+        pytest.param(["--base-url", "http://127.0.0.1:99999"], "its port, a number", id="port"),
+        pytest.param(["--base-url", "http://[::1:8000"], "its host or its port", id="half-an-address"),
+        pytest.param(["--base-url", "http://127.0.0.1:1/\u4f8b"], "a path's as %XX", id="letters-of-a-path"),
+        pytest.param(["--base-url", "http://127.0.0.1:1/a b"], "a path's as %XX", id="blank"),
+        pytest.param(["--candidate", "127.0.0.1:8000"], "the base URL '127.0.0.1:8000'", id="candidate"),
         pytest.param(["--base-url", "http://127.0.0.1:1/?key=1"], "leave out everything from ?", id="query"),
         pytest.param(["--api-key-env", "NO_SUCH_KEY"], "NO_SUCH_KEY: there is no such", id="missing-key"),
         pytest.param(["--attach", "nothing.json"], "nothing.json", id="missing-attachment"),
@@ -219,6 +224,7 @@ def test_a_wrong_request_is_exit_code_2_and_starts_nothing(tmp_path: Path, args:
     assert done.code == 2, done.err
     assert said in done.err
     assert "Traceback" not in done.err
+    assert "topsecret" not in done.err
     assert not done.directory.exists()
 
 
