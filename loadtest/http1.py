@@ -1,7 +1,7 @@
 """Reads one HTTP/1.1 response from stamped pieces of bytes: status, headers, body, each body piece with its stamp.
 
-Sans I/O, and fed after the stream has ended (the head excepted). It decides whether the message was whole; what the
-body says is not its business.
+Sans I/O, and fed as bytes arrive, so it is quick. It decides whether the message was whole; what the body says is not
+its business.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 HEAD_LIMIT: Final = 65_536
 LINE_LIMIT: Final = 1_024
+DIGITS_LIMIT: Final = 15
 HEXADECIMAL: Final = b"0123456789abcdefABCDEF"
 
 
@@ -127,7 +128,7 @@ class ResponseReader:
             self._expects = "size"
         elif length is None:
             self._expects = "close"
-        elif not (length.isascii() and length.isdigit()):
+        elif not (length.isascii() and length.isdigit() and len(length) <= DIGITS_LIMIT):
             raise Malformed("a Content-Length that is not a number")
         elif int(length) == 0:
             self._end()
@@ -136,7 +137,7 @@ class ResponseReader:
 
     def _size(self, line: bytes) -> None:
         digits = line.partition(b";")[0].strip()
-        if not 1 <= len(digits) <= 15 or digits.strip(HEXADECIMAL):
+        if not 1 <= len(digits) <= DIGITS_LIMIT or digits.strip(HEXADECIMAL):
             raise Malformed("a chunk's size is not a number")
         self._left = int(digits, 16)
         self._expects = "chunk" if self._left else "trailer"

@@ -100,6 +100,7 @@ def test_a_chunked_body_is_not_whole_because_the_peer_closes():
         pytest.param(b"HTTP/1.1 200 OK\r\nnocolon\r\n\r\n", id="header"),
         pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", id="length"),
         pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n", id="negative-length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: " + b"9" * 5_000 + b"\r\n\r\n", id="endless-length"),
         pytest.param(CHUNKED + b"zz\r\n", id="chunk-size"),
         pytest.param(CHUNKED + b"-1\r\n", id="negative-chunk"),
         pytest.param(CHUNKED + b"\r\n", id="no-chunk-size"),
