@@ -113,7 +113,8 @@ class Histogram:
             made.count, made.total = int(document["count"]), float(document["total"])
             if made.count:
                 made.least, made.largest = float(document["least"]), float(document["largest"])
-        except (KeyError, TypeError) as error:
+                _middle(max(made.counts, default=ZERO))
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"not a histogram: {error}") from error
         if sum(made.counts.values()) != made.count or any(count < 1 for count in made.counts.values()):
             raise ValueError("not a histogram: its buckets do not add up to its count")

@@ -23,6 +23,7 @@ from serving.errors import CannotObserve
 
 SCHEMA: Final = "warmgate.ledger/v1"
 MICROSECOND: Final = 6
+MOST_TOKENS: Final = 1_000_000  # that one chunk can bring
 
 
 class Outcome(StrEnum):
@@ -241,11 +242,25 @@ def read_ledger(lines: Iterable[str], name: str) -> Traffic:
             end: RunEnd = _typed(_END, body["end"], name, number)
             if end.records != len(requests):
                 raise CannotObserve(f"{name}: holds {len(requests)} requests of {end.records}: lines are missing")
-            return Traffic(plan, tuple(requests), end)
+            if next(numbered, None) is not None:
+                raise CannotObserve(f"{name}: goes on after its end in line {number}: keep one run in a ledger")
+            return _whole(Traffic(plan, tuple(requests), end), name)
         requests.append(_request(body, name, number))
     raise CannotObserve(
         f"{name}: has no end after {len(requests)} requests: that run did not finish, so there is nothing to judge"
     )
+
+
+def _whole(run: Traffic, name: str) -> Traffic:
+    """The run, when its requests fit each other and its phases. Raises CannotObserve."""
+    if len({request.index for request in run.requests}) < len(run.requests):
+        raise CannotObserve(f"{name}: tells twice of one request: this is not a whole ledger")
+    phases = len(run.phases)
+    if phases and not all(0 <= request.phase < phases for request in run.requests):
+        raise CannotObserve(
+            f"{name}: a request is of a phase that the run does not tell of: this is not a whole ledger"
+        )
+    return run
 
 
 def read_request(line: str, name: str) -> RequestSeen:
@@ -256,6 +271,9 @@ def read_request(line: str, name: str) -> RequestSeen:
 def _request(body: dict[str, Any], name: str, number: int) -> RequestSeen:
     body["gaps_ms"] = body.pop("gaps_us", [])
     found: RequestSeen = _typed(_REQUEST, body, name, number)
+    tokens = found.tokens_per_chunk
+    if tokens is not None and (len(tokens) != found.chunks or not all(0 <= each <= MOST_TOKENS for each in tokens)):
+        raise CannotObserve(f"{name}: line {number}: chunk_tokens fits no {found.chunks} chunks: not a whole ledger")
     return found
 
 
@@ -278,12 +296,17 @@ _END: Final = TypeAdapter(RunEnd)
 
 def _json(line: str, name: str, number: int) -> dict[str, Any]:
     try:
-        body = json.loads(line)
-    except ValueError:
+        body = json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise CannotObserve(f"{name}: line {number} is cut short or is not JSON: this is not a whole ledger")
     return body
+
+
+def _no_number(name: str) -> None:
+    """Refuse NaN and the infinities, which Python reads although no JSON has them."""
+    raise ValueError(name)
 
 
 def _typed(adapter: TypeAdapter[Any], body: object, name: str, number: int) -> Any:

@@ -87,8 +87,14 @@ def test_it_goes_through_json_and_back():
 
 @pytest.mark.parametrize(
     "document",
-    [{}, {"octave": 64, "count": 0, "total": 0, "buckets": []}, of([1.0]).document() | {"count": 2}, {"octave": None}],
-    ids=["empty", "other-buckets", "does-not-add-up", "nonsense"],
+    [
+        pytest.param({}, id="empty"),
+        pytest.param({"octave": 64, "count": 0, "total": 0, "buckets": []}, id="other-buckets"),
+        pytest.param(of([1.0]).document() | {"count": 2}, id="does-not-add-up"),
+        pytest.param({"octave": None}, id="nonsense"),
+        pytest.param(of([1.0]).document() | {"count": math.inf}, id="infinite"),
+        pytest.param(of([1.0]).document() | {"buckets": [[10**9, 1]]}, id="no-such-bucket"),
+    ],
 )
 def test_what_is_no_histogram_is_refused(document: dict[str, object]):
     with pytest.raises(ValueError, match="histogram"):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from serving.errors import CannotObserve
-from serving.facts.traffic import RunEnd, RunPlan, Traffic, line_of, read_ledger
+from serving.facts.traffic import Phase, RunEnd, RunPlan, Traffic, line_of, read_ledger
 from tests.loadtest.runs import failed, request, traffic
 
 RUN = traffic(request(0), failed(1), request(2, chunk_tokens=None))
@@ -15,6 +18,16 @@ RUN = traffic(request(0), failed(1), request(2, chunk_tokens=None))
 
 def lines(run: Traffic = RUN) -> list[str]:
     return [line_of(run.plan), *(line_of(seen) for seen in run.requests), line_of(run.end)]
+
+
+def changed(line: int, **members: Any) -> list[str]:
+    """The ledger with some members of one line changed."""
+    said = lines()
+    said[line] = json.dumps(json.loads(said[line]) | members)
+    return said
+
+
+PHASED = replace(RUN, requests=(replace(RUN.requests[0], phase=1),), end=RunEnd(1, 9.0, phases=(Phase("one", 0, 9),)))
 
 
 def test_a_run_is_read_back_as_it_was():
@@ -51,6 +64,16 @@ def test_the_window_is_what_was_scheduled_after_the_warmup_in_the_order_of_the_s
         pytest.param(
             [lines()[0], lines()[1].replace('"ok"', '"fine"'), lines()[-1]], "line 2: outcome", id="unknown-outcome"
         ),
+        pytest.param([*lines(), lines()[0]], "goes on after its end", id="two-runs-in-one"),
+        pytest.param([lines()[0], lines()[1], *lines()[1:3], lines()[-1]], "tells twice of one request", id="twice"),
+        pytest.param(changed(1, scheduled_s=math.nan), "line 2 is cut short or is not JSON", id="no-number"),
+        pytest.param(changed(1, first_s=-math.inf), "line 2 is cut short or is not JSON", id="infinite"),
+        pytest.param(changed(1, chunk_tokens=[1, 1]), "line 2: chunk_tokens fits no 5 chunks", id="too-few-counts"),
+        pytest.param(changed(1, chunk_tokens=[]), "line 2: chunk_tokens fits no 5 chunks", id="no-counts"),
+        pytest.param(changed(1, chunk_tokens=[1, 1, 1, 1, -1]), "line 2: chunk_tokens", id="negative-count"),
+        pytest.param(changed(1, chunk_tokens=[1, 1, 1, 1, 10**20]), "line 2: chunk_tokens", id="count-beyond-reason"),
+        pytest.param(lines(PHASED), "of a phase that the run does not tell of", id="no-such-phase"),
+        pytest.param(["[" * 100_000], "line 1 is cut short or is not JSON", id="too-deep"),
     ],
 )
 def test_what_is_not_a_whole_ledger_is_refused_in_one_line(text: list[str], said: str):
