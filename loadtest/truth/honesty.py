@@ -18,11 +18,11 @@ from serving.facts.traffic import Traffic
 
 @dataclass(frozen=True)
 class Told:
-    """A request as the client tells it. `token_s` are the arrivals of its token chunks."""
+    """A request as the client tells it; `sent_s` is None if it never was. `token_s` are its token chunks' arrivals."""
 
     request_id: str
     scheduled_s: float
-    sent_s: float
+    sent_s: float | None
     token_s: Sequence[float]
     tokens: int | None
     ok: bool
@@ -69,6 +69,7 @@ class Compared:
     lag_p99_ms: float | None
     drift_ms: float | None
     wrong_tokens: tuple[str, ...]
+    wrong_chunks: tuple[str, ...]
     wrongly_ok: tuple[str, ...]
     wrongly_failed: tuple[str, ...]
 
@@ -93,7 +94,6 @@ def told_of(traffic: Traffic) -> list[Told]:
             one.ok,
         )
         for one in traffic.requests
-        if one.sent_s is not None
     ]
 
 
@@ -129,13 +129,14 @@ def compare(told: Sequence[Told], did: Sequence[Did]) -> Compared:
     return Compared(
         requests=len(pairs),
         missing=tuple(sorted(ids ^ known.keys())),
-        ttft_told_ms=_both([(one.token_s[0] - one.sent_s) * 1e3 for one, _ in timed]),
+        ttft_told_ms=_both([(one.token_s[0] - one.sent_s) * 1e3 for one, _ in timed if one.sent_s is not None]),
         ttft_true_ms=_both([(true.token_s[0] - true.arrived_s) * 1e3 for _, true in timed]),
         gap_p99_ms=quantile(gaps, 0.99) if gaps else None,
         tpot_share=_tpot(timed),
         lag_p99_ms=quantile(lag, 0.99) if lag else None,
         drift_ms=_drift(lag),
         wrong_tokens=tuple(one.request_id for one, true in pairs if one.ok and one.tokens != true.tokens),
+        wrong_chunks=tuple(one.request_id for one, true in pairs if one.ok and len(one.token_s) != len(true.token_s)),
         wrongly_ok=tuple(one.request_id for one, true in pairs if one.ok and not true.good),
         wrongly_failed=tuple(one.request_id for one, true in pairs if true.good and not one.ok),
     )
@@ -148,11 +149,14 @@ def violations(found: Compared, bounds: Bounds) -> list[str]:
         for what, ids in (
             ("are known to one side only", found.missing),
             ("have a wrong number of tokens", found.wrong_tokens),
+            ("have a wrong number of token chunks", found.wrong_chunks),
             ("were called good and were not", found.wrongly_ok),
             ("were good and called failed", found.wrongly_failed),
         )
         if ids
     ]
+    if not found.requests:
+        said.append("no request is known to both sides")
     p50, p99 = found.ttft_error_ms or (None, None)
     for what, value, bound in (
         ("TTFT p50", p50, bounds.ttft_p50_ms),

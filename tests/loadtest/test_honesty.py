@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from loadtest.schedule import build
-from loadtest.schedule.laws import Stretch
-from loadtest.truth.honesty import Bounds, Compared, Did, Told, compare, did_of, violations
+from loadtest.truth.honesty import Bounds, Compared, Did, Told, compare, did_of, told_of, violations
 from loadtest.truth.process import truth_process
 from loadtest.truth.program import Fault, Program
+from serving.facts.traffic import Outcome
+from tests.loadtest.runs import failed, request, traffic
 from tests.loadtest.truth.broken import (
     Client,
     Counts200AsSuccess,
@@ -75,40 +74,6 @@ def test_a_client_that_counts_200_as_success_is_found_out(fault: Fault):
     assert violations(broken(Client, program), NOTHING) == []
 
 
-def dispersion(due_s: Sequence[float], window_s: float = 5.0) -> float:
-    """The index of dispersion of counts, which is 1 for Poisson arrivals."""
-    counts = [0] * int(max(due_s) / window_s)
-    for at in due_s:
-        if at < len(counts) * window_s:
-            counts[int(at / window_s)] += 1
-    mean = sum(counts) / len(counts)
-    return sum((count - mean) ** 2 for count in counts) / (len(counts) - 1) / mean
-
-
-def is_poisson(due_s: Sequence[float]) -> bool:
-    """Within 15 %: the index of 4,000 windows has a standard error of 2 %."""
-    return abs(dispersion(due_s) - 1) < 0.15
-
-
-@pytest.mark.parametrize("workers", [1, 4, 10])
-def test_our_workers_together_send_poisson_arrivals(workers: int):
-    whole = build.open_loop([build.Part("steady", Stretch(20_000, 10, 10))], "poisson", 1, seed=3)
-    dealt = sorted(at for worker in range(workers) for at in whole.shard(worker, workers).due_s)
-    assert dealt == list(whole.due_s)
-    assert is_poisson(dealt)
-
-
-@pytest.mark.parametrize(("seeds", "poisson"), [([3] * 10, False), (range(10), True)])
-def test_workers_that_share_one_seed_are_found_out(seeds: Sequence[int], poisson: bool):
-    """Each worker draws its own gaps at a tenth of the rate; with one seed for all, ten requests come at a time."""
-    due_s = []
-    for seed in seeds:
-        draw, at = random.Random(seed), 0.0
-        while (at := at + draw.expovariate(1.0)) < 20_000:
-            due_s.append(at)
-    assert is_poisson(sorted(due_s)) is poisson
-
-
 GOOD = Told("a", 0.0, 0.1, (0.2, 0.3, 0.4), 3, True)
 TRUE = Did("a", 10.1, (10.2, 10.3, 10.4), 3, True)
 
@@ -122,10 +87,17 @@ TRUE = Did("a", 10.1, (10.2, 10.3, 10.4), 3, True)
         ),
         pytest.param(replace(GOOD, sent_s=0.15), TRUE, ["TTFT p50", "TTFT p99"], id="a-clock-that-starts-late"),
         pytest.param(replace(GOOD, tokens=4), TRUE, ["wrong number of tokens", "TPOT"], id="a-token-too-many"),
+        pytest.param(
+            replace(GOOD, token_s=(0.2, 0.4)), TRUE, ["wrong number of token chunks", "a gap"], id="a-chunk-too-few"
+        ),
+        pytest.param(replace(GOOD, sent_s=None), TRUE, ["TTFT p50", "TTFT p99"], id="never-sent-and-yet-it-arrived"),
         pytest.param(GOOD, replace(TRUE, good=False), ["were called good"], id="too-good"),
         pytest.param(replace(GOOD, ok=False), TRUE, ["called failed"], id="too-bad"),
         pytest.param(
-            replace(GOOD, request_id="b"), TRUE, ["one side only", "TTFT", "TTFT", "a gap", "TPOT"], id="lost"
+            replace(GOOD, request_id="b"),
+            TRUE,
+            ["one side only", "known to both", "TTFT", "TTFT", "a gap", "TPOT"],
+            id="lost",
         ),
     ],
 )
@@ -133,6 +105,13 @@ def test_each_false_statement_is_named(told: Told, did: Did, said: list[str]):
     found = violations(compare([told], [did]), Bounds(1, 1, 1, tpot_share=0.01))
     assert len(found) == len(said)
     assert all(part in what for part, what in zip(said, found, strict=True))
+
+
+def test_requests_that_our_harness_never_sent_are_not_passed_over():
+    seen = failed(1, outcome=Outcome.NOT_SENT, sent_s=None)
+    found = compare(told_of(traffic(request(0), seen)), [replace(TRUE, request_id="warmgate-7-0", tokens=5)])
+    assert found.missing == ("warmgate-7-1",)
+    assert violations(compare([], []), NOTHING) == ["no request is known to both sides"]
 
 
 def test_drift_and_lag_are_seen_at_the_server_whatever_the_client_says():

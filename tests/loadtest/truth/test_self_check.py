@@ -25,6 +25,7 @@ GOOD = Compared(
     lag_p99_ms=0.5,
     drift_ms=0.0,
     wrong_tokens=(),
+    wrong_chunks=(),
     wrongly_ok=(),
     wrongly_failed=(),
 )
@@ -73,6 +74,7 @@ def test_a_harness_that_is_right_passes(monkeypatch: pytest.MonkeyPatch):
         pytest.param(with_compared(tpot_share=None), "TPOT, 32 streams", id="tpot-not-seen"),
         pytest.param(with_compared(lag_p99_ms=2.5), "lag, 50/s", id="lag"),
         pytest.param(with_compared(wrong_tokens=("a",)), "tokens and outcomes", id="tokens"),
+        pytest.param(with_compared(wrong_chunks=("a",)), "tokens and outcomes", id="chunks"),
         pytest.param(with_compared(wrongly_ok=("a",)), "tokens and outcomes", id="outcomes"),
         pytest.param(with_compared(missing=("a",)), "tokens and outcomes", id="lost"),
         pytest.param(replace(LEVEL, cpu_us_per_chunk=33.0), "CPU, 32 streams", id="cpu"),
