@@ -145,7 +145,7 @@ def _expected(run: SavedRun) -> tuple[tuple[Slo, ...], HarnessBounds]:
         return slos, HarnessBounds.model_validate(profile.get("harness", {}))
     except (ValidationError, TypeError) as error:
         raise CannotObserve(
-            f"{run.name}: its report's profile is not of this version: give its ledger alone"
+            f"{run.name}: its report.json is of another version: give its ledger in a directory of its own"
         ) from error
 
 

@@ -41,9 +41,10 @@ def _profile(report: Path) -> dict[str, Any] | None:
         said = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise CannotObserve(f"{report}: {said}: repair it, or give the ledger in a directory of its own") from error
     try:
-        profile = json.loads(text).get("profile")
-    except (ValueError, AttributeError) as error:
-        raise CannotObserve(
-            f"{report}: not a report: repair it, or give the ledger in a directory of its own"
-        ) from error
-    return profile if isinstance(profile, dict) else None
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        body = None
+    profile = body.get("profile") if isinstance(body, dict) else None
+    if not isinstance(profile, dict):
+        raise CannotObserve(f"{report}: not a load test's: repair it, or give the ledger in a directory of its own")
+    return profile

@@ -156,7 +156,9 @@ def test_what_is_not_a_run_cannot_be_compared(run: Run, baseline: Path, tmp_path
     (no_json / "report.json").write_text("{")
     binary = save(tmp_path / "binary", traffic(*requests(1, 1.0)))
     (binary / "ledger.jsonl").write_bytes(b"\xff\xfe")
-    for path in (tmp_path / "nowhere", tmp_path, half, broken, no_json, binary):
+    foreign = save(tmp_path / "foreign", traffic(*requests(1, 1.0)))
+    (foreign / "report.json").write_text('{"schema": "warmgate.report/v1", "verdict": "pass"}')
+    for path in (tmp_path / "nowhere", tmp_path, half, broken, no_json, binary, foreign):
         code, out, err = run(path, baseline)
         assert (code, out) == (3, ""), path
         assert err.startswith("warmgate: ")
