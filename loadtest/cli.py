@@ -9,6 +9,8 @@ import json
 import os
 import signal
 import sys
+import traceback
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -20,7 +22,7 @@ from loadtest.options import EXAMPLES, Asked, with_options
 from loadtest.progress import Progress
 from loadtest.report import read_attachment
 from loadtest.verdicts import concluded
-from serving.errors import WarmgateError
+from serving.errors import CannotAct, WarmgateError
 from serving.report.text import color_wanted
 
 INTERRUPTED: Final = {"Ctrl-C": 130, "SIGTERM": 143}
@@ -61,13 +63,24 @@ def command(self_check: bool, output: str, **options: Any) -> int:
     with Progress(run, sys.stderr):
         traffic = run.perform(directory)
     conclusion = concluded(run, traffic, attached, directory)
-    if output == "json":
-        sys.stdout.write(json.dumps(conclusion.body, indent=2, ensure_ascii=False) + "\n")
-    else:
-        sys.stdout.write(verdict_text(conclusion, directory, color=color_wanted(sys.stdout, os.environ)))
     for line in conclusion.unwritten:
         run.say(f"warmgate: {line}")
-    return INTERRUPTED.get(run.interrupted or "", conclusion.exit_code)
+    code = INTERRUPTED.get(run.interrupted or "", conclusion.exit_code)
+    if output == "json":
+        return _shown(json.dumps(conclusion.body, indent=2, ensure_ascii=False) + "\n", directory, code)
+    return _shown(verdict_text(conclusion, directory, color=color_wanted(sys.stdout, os.environ)), directory, code)
+
+
+def _shown(result: str, directory: Path, code: int) -> int:
+    """Print the result; returns the exit code, which is never 0 when nobody could be told."""
+    try:
+        sys.stdout.write(result)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again at its end
+        sys.stderr.write(f"warmgate: cannot print the result: {error.strerror}: it is in {directory}\n")
+        return code or CannotAct.exit_code
+    return code
 
 
 def main() -> int:
@@ -85,7 +98,7 @@ def main() -> int:
     except WarmgateError as error:
         sys.stderr.write(f"warmgate: {error}\n")
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
+    except Exception:  # noqa: BLE001 - whatever it is, it is no verdict on the server: 1 would say that SLOs were missed
+        traceback.print_exc()
+        return WarmgateError.exit_code
     return code if isinstance(code, int) else 0

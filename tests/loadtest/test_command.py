@@ -333,6 +333,35 @@ def test_a_full_disk_is_one_line_and_keeps_the_ledger(tmp_path: Path):
     assert all(json.loads(line) for line in kept[:-1])
 
 
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_result_that_cannot_be_printed_is_no_pass_and_its_report_is_kept(tmp_path: Path, output: str):
+    with sse_server() as server, Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "loadtest", "--profile", "smoke", "--base-url", server.url),
+                *("--out", "report", "--output", output),
+            ],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == "warmgate: cannot print the result: No space left on device: it is in report"
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["verdict"] == "pass"
+
+
+def test_a_crash_of_the_harness_is_no_verdict_on_the_server(tmp_path: Path):
+    crashing = "import sys; from gevent import monkey; monkey.patch_all(); import loadtest.cli as cli\n"
+    crashing += "def boom(*_): raise KeyError('a mistake')\ncli.concluded = boom; sys.exit(cli.main())"
+    with sse_server() as server:
+        done = Harness(tmp_path, "--profile", "smoke", "--base-url", server.url, command=("-c", crashing)).wait()
+    assert done.code == 3
+    assert "KeyError: 'a mistake'" in done.err
+
+
 def test_an_attached_report_is_in_the_page(tmp_path: Path):
     (tmp_path / "verify.json").write_text(
         json.dumps(
