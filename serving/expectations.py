@@ -32,6 +32,7 @@ class Readiness(Expectation):
 
 
 def _share(value: object) -> object:
+    """Refuse what was meant as percent."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 100:
         raise ValueError(f"{value:g} is no share of 0 to 1: write {value / 100:g} for {value:g} %")
     return value
@@ -159,6 +160,8 @@ class TelemetryGate(Expectation):
             raise ValueError(f"{self.telemetry} takes as statistic {wanted}")
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError(f"{self.telemetry} takes exactly one of at_most and at_least")
+        if metric.unit == "share":
+            _share(self.limit)
         return self
 
     @property

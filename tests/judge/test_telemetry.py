@@ -310,6 +310,14 @@ def test_gates_that_can_never_be_judged_are_told_before_the_run():
         pytest.param(
             {"telemetry": "waiting", "statistic": "max", "at_most": float("nan")}, "finite number", id="no-number"
         ),
+        pytest.param(
+            {"telemetry": "kv_cache_usage", "statistic": "max", "at_most": 95}, "write 0.95 for 95 %", id="in-percent"
+        ),
+        pytest.param(
+            {"telemetry": "prefix_hit_share", "statistic": "mean", "at_least": 50},
+            "write 0.5 for 50 %",
+            id="ratio-in-percent",
+        ),
     ],
 )
 def test_a_gate_that_makes_no_sense_is_refused(body: dict[str, Any], said: str):
