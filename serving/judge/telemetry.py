@@ -176,7 +176,8 @@ def _figure(
         raise _Unclear(f"{n} of {expected} samples{_mostly(telemetry, source, spans)}", _look(source))
     if metric.shape == "gauge":
         return _of_gauge(gate.statistic, inside), n
-    rises = [_rise(one, spans, EDGE * source.every_s) for one in series]
+    inner = gate.at_least is not None and metric.shape == "counter"
+    rises = [_rise(one, spans, EDGE * source.every_s, inner=inner) for one in series]
     if metric.shape == "ratio":
         if rises[1] <= 0:
             raise _Unclear(f"{needed[1]} did not rise, so there is no mean", "let requests reach this server")
@@ -204,11 +205,14 @@ def _of_gauge(statistic: str, inside: Sequence[Series]) -> float:
     return {"max": max(values), "min": min(values), "mean": sum(values) / len(values)}[statistic]
 
 
-def _rise(counter: Series, spans: Sequence[Span], edge_s: float) -> float:
-    """How much a counter rose over what counts, and at most between the looks just outside of it."""
+def _rise(counter: Series, spans: Sequence[Span], edge_s: float, *, inner: bool) -> float:
+    """How much a counter rose over what counts: no less, by the looks just outside; `inner`: no more, by those within.
+
+    So neither a limit from above nor one from below is met by what is not known.
+    """
     total = 0.0
     for start, end in spans:
-        part = counter.around(start, end)
+        part = counter.between(start, end) if inner else counter.around(start, end)
         risen = increase(part)
         if risen is None or abs(part.at_s[0] - start) > edge_s or abs(part.at_s[-1] - end) > edge_s:
             raise _Unclear(

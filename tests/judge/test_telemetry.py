@@ -273,6 +273,18 @@ def test_parts_that_count_are_summed_and_what_lies_between_is_not():
     assert finding.observed.startswith("2 preemptions")
 
 
+def test_what_a_counter_gained_between_the_looks_at_the_ends_meets_no_limit():
+    """50 a second, seen half a second off: 61 s of looks enclose the 60 s that count, and 59 s of them lie within."""
+    looks = [at + 0.5 for at in range(82)]
+    telemetry = seen(generation_tokens=sampled(lambda at: 50 * at, looks))
+    rates = {
+        "at_most": judge(telemetry, gate("generation_tokens", "rate_per_s", at_most=50)).observed,
+        "at_least": judge(telemetry, gate("generation_tokens", "rate_per_s", at_least=50.1)).observed,
+    }
+    assert {way: observed.split()[0] for way, observed in rates.items()} == {"at_most": "50.83", "at_least": "49.17"}
+    assert judge(telemetry, gate("generation_tokens", "increase", at_least=2999)).verdict is FAIL
+
+
 def test_a_run_that_may_not_be_judged_has_no_gate_that_passes():
     (finding,) = judge_telemetry(seen(kv_cache_usage=lambda _: 0.1), [KV], [SPAN], "the run was cut short: Ctrl-C")
     assert finding.verdict is UNKNOWN
