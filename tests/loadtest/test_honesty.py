@@ -26,7 +26,7 @@ BATCH = Program(ttft_ms=60, itl_ms=20, grid_ms=20, tokens=10)
 STREAMS = 100
 ON_TIME = Bounds(ttft_p50_ms=5.0, tpot_share=0.05)
 RATE, SENT = 100, 300
-ON_SCHEDULE = Bounds(drift_ms=20.0)
+ON_SCHEDULE = Bounds(drift_ms=60.0)
 FAULTS: tuple[Fault, ...] = ("truncate", "error_event", "no_finish", "no_done", "abort")
 NOTHING = Bounds()
 

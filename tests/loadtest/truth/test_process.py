@@ -36,9 +36,8 @@ def gone(pid: int) -> bool:
 
 def test_the_process_serves_by_its_options_logs_and_ends_at_sigterm(tmp_path: Path):
     log = tmp_path / "truth.jsonl"
-    options = ("--ttft-ms", "20", "--itl-ms", "5", "--tokens", "7", "--core", "0", "--log", log)
     core = min(os.sched_getaffinity(0))
-    options = (*options[:7], str(core), *options[8:])
+    options = ("--ttft-ms", "120", "--itl-ms", "25", "--tokens", "7", "--core", str(core), "--log", log)
     with subprocess.Popen([*SERVER, *options], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
@@ -48,9 +47,9 @@ def test_the_process_serves_by_its_options_logs_and_ends_at_sigterm(tmp_path: Pa
         assert process.wait(10) == 0
     [line] = [json.loads(text) for text in log.read_text().splitlines()]
     assert line["end"] == "done"
-    gaps = [(later - one) / 1e6 for one, later in zip(line["sent_ns"], line["sent_ns"][1:], strict=False)]
-    assert sum(gaps) / len(gaps) == pytest.approx(5, abs=1)
-    assert (line["sent_ns"][0] - line["arrived_ns"]) / 1e6 == pytest.approx(20, abs=10)
+    after_ms = [(sent - line["arrived_ns"]) / 1e6 for sent in line["sent_ns"]]
+    assert all(at >= 120 + 25 * number for number, at in enumerate(after_ms)), "sooner than it was told to"
+    assert after_ms[-1] < 3_000
 
 
 def test_the_process_dies_with_its_parent():
@@ -87,10 +86,10 @@ def test_a_process_is_started_steered_and_ended():
         truth.reset(Program(tokens=9))
         ask(truth.url)
         assert truth.summary()["tokens"] == 9
-        truth.freeze(0.4)
         began = time.monotonic()
+        truth.freeze(0.4)
         ask(truth.url)
-        assert time.monotonic() - began > 0.35
+        assert time.monotonic() - began >= 0.4
     assert gone(truth.pid)
     with pytest.raises(CannotObserve, match="does not answer"):
         truth.summary()

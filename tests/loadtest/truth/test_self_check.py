@@ -97,10 +97,10 @@ def test_a_server_that_was_late_lets_no_time_pass_or_fail(monkeypatch: pytest.Mo
     assert set(verdicts.values()) == {Verdict.UNKNOWN}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 def test_the_whole_check_counts_exactly_and_says_so_in_one_document():
     command = [sys.executable, "-m", "loadtest", "--self-check", "--output", "json"]
-    whole = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    whole = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     body = json.loads(whole.stdout)
     assert whole.returncode == body["exit_code"]
     assert whole.stderr.splitlines()[0] == "self-check: 1 stream"
@@ -112,6 +112,6 @@ def test_the_whole_check_counts_exactly_and_says_so_in_one_document():
         assert not [*compared["missing"], *compared["wrong_tokens"], *compared["wrongly_ok"]]
     # A busy machine may make times unknown or fail: roughly right says that the right things are compared.
     for level in body["levels"][:3]:
-        assert level["compared"]["ttft_true_ms"][0] == pytest.approx(50, abs=10)
-        assert level["compared"]["ttft_told_ms"][0] == pytest.approx(50, abs=20)
-        assert abs(level["compared"]["tpot_share"]) < 0.1
+        assert 50 <= level["compared"]["ttft_true_ms"][0] < 150
+        assert 49 <= level["compared"]["ttft_told_ms"][0] < 200
+        assert abs(level["compared"]["tpot_share"]) < 0.25
