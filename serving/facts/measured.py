@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from serving.facts.columns import Counts, Floats
-from serving.facts.intervals import rank_bounds, student_t
+from serving.facts.intervals import rank_bounds, samples_for_bound, student_t
 from serving.facts.quantiles import rank
 
 
@@ -61,12 +61,16 @@ class Measured:
         return self.at(rank(q, self.n))
 
     def quantile_bounds(self, q: float, confidence: float) -> tuple[float, float]:
-        """Bounds of the quantile `q`, each with this confidence, whatever the samples that were not seen may be."""
+        """Bounds of the quantile `q`, each with this confidence, whatever the samples that were not seen may be.
+
+        None from above where fewer requests brought the samples than could show one of the slow kind: however many
+        gaps each has, a kind of request that was never sent shows in none of them.
+        """
         n = self.n + self.missing
         size = min(n, max(1, math.floor(self.independent(q) + 1e-9)))
         lower, upper = rank_bounds(q, size, confidence)
         below = 0 if lower < 1 else (lower - 1) * n // size + 1
-        above = n + 1 if upper > size else -(-upper * n // size)
+        above = n + 1 if upper > size or self.clusters < samples_for_bound(q, confidence) else -(-upper * n // size)
         return self.at(below - self.missing), self.at(above)
 
     def quantile_range(self, q: float) -> tuple[float, float]:

@@ -241,13 +241,15 @@ def _latency(
     for place, (name, q) in enumerate(zip(statistics, qs, strict=True)):
         point = [each.quantile(q) if each.n else math.nan for each in found]
         low, high = bounds(_ratio(spread[0][:, place], spread[1][:, place]), confidence)
-        least = math.ceil(IN_TAIL / (1 - q) - 1e-9)
+        least, requests = math.ceil(IN_TAIL / (1 - q) - 1e-9), samples_for_bound(q, confidence)
         why_not = ""
         if not all(each.n for each in found):
             why_not = "no exact token counts" if any(each.missing for each in found) else "not seen on both sides"
         elif any(each.missing for each in found):
             why_not = f"{sum(each.missing for each in found)} samples could not be counted"
-        elif any(each.independent(q) < max(least, samples_for_bound(q, confidence)) for each in found):
+        elif any(each.clusters < requests for each in found):
+            why_not = f"{name} needs samples of at least {requests} requests on each side"
+        elif any(each.independent(q) < least for each in found):
             why_not = f"{name} needs at least {least} independent samples on each side"
         worse = float(_ratio(np.array(point[:1]), np.array(point[1:]))[0])
         seen = [None if math.isnan(value) else value for value in point]

@@ -17,7 +17,7 @@ import numpy as np
 from serving.codes import SLO_MET
 from serving.expectations import Confidence, HarnessBounds, Slo
 from serving.facts.columns import Columns, Mask, columns
-from serving.facts.intervals import samples_to_decide, share_bounds
+from serving.facts.intervals import samples_for_bound, samples_to_decide, share_bounds
 from serving.facts.measured import Measured
 from serving.facts.quantiles import samples_needed
 from serving.facts.samples import PER_CHUNK, PER_REQUEST, measured, of_request, per_request
@@ -128,7 +128,9 @@ def _latency(slo: Slo, limit: float, rows: Columns, confidence: Confidence) -> _
         return _Answer(Verdict.UNKNOWN, observed, why, "load a server that reports usage for each stream")
     why = f"not enough samples: {sure}between {_ms(low)} and {_ms(high)}"
     if q is not None:
-        why += _how_many_more(found.over(limit) / found.n, 1 - q, confidence, found.independent(q), len(rows))
+        few = found.clusters < samples_for_bound(q, confidence)
+        have = found.clusters if few else found.independent(q)
+        why += _how_many_more(found.over(limit) / found.n, 1 - q, confidence, have, len(rows))
     return _Answer(Verdict.UNKNOWN, observed, why)
 
 

@@ -98,6 +98,14 @@ def test_too_few_requests_are_unknown_even_when_they_look_equal():
     assert of(judge_arms(two_arms(1, 1010), (), [margin(statistic="p99", at_most=0.9)]), "ttft p99").verdict is PASS
 
 
+def test_a_tail_of_gaps_is_not_compared_by_a_few_requests():
+    gaps = array("f", [10.0 + number / 10 for number in range(40)])
+    made = [replace(r, gaps_ms=gaps) for r in two_arms(1, 299).requests]
+    few, enough = (judge_arms(traffic(*made[skip:]), (), [margin("itl", "p99")]) for skip in (2, 0))
+    assert of(few, "itl p99").why == "p99 needs samples of at least 299 requests on each side"
+    assert of(enough, "itl p99").verdict is PASS
+
+
 def test_what_both_arms_suffered_together_is_no_difference_between_them():
     both = two_arms(3, 600)
     paired = change(judge_arms(both, (), [margin()]), "tpot p50")

@@ -273,6 +273,14 @@ def test_gaps_that_come_in_clusters_do_not_make_a_gate_sure():
     assert sure(requests, slo("itl", "p90", 100)).verdict is UNKNOWN
 
 
+def test_a_tail_of_gaps_needs_as_many_requests_as_a_tail_of_requests():
+    requests = [request(index, tokens=101) for index in range(59)]
+    few = sure(requests[:30], slo("itl", "p95", 100))
+    assert (few.verdict, few.observed) == (UNKNOWN, "10.0 ms (n=3000)")
+    assert few.why.endswith("about 29 more requests are needed")
+    assert sure(requests, slo("itl", "p95", 100)).verdict is PASS
+
+
 @pytest.mark.parametrize(
     ("uncounted", "limit", "verdict"),
     [
