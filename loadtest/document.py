@@ -236,6 +236,7 @@ def _measurement(end: RunEnd, rows: Columns) -> dict[str, Any]:
         "kernel_stamp_share": end.kernel_stamps,
         "chunks": end.chunks,
         "coalesced": end.coalesced,
+        "clock_uncertainty_ms": end.clock_uncertainty_ms,
     }
 
 

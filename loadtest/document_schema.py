@@ -208,6 +208,8 @@ def _measurement() -> Member:
         kernel_stamp_share=SHARE | {"description": "Of the reads, those that the kernel stamped."},
         chunks=COUNT,
         coalesced=COUNT | {"description": "Token chunks that came in one read with an earlier one."},
+        clock_uncertainty_ms=MAYBE
+        | {"description": "How well the clocks of workers elsewhere were known, at worst; null where all have one."},
         server_check={
             "anyOf": [
                 _closed(client_ttft_ms=MAYBE, server_ttft_ms=MAYBE, network_ms=MAYBE, requests=COUNT, why=TEXT),

@@ -167,6 +167,13 @@ def test_the_measurement_states_its_own_error():
     assert unstamped["metrics"]["client_lag_ms"] is None
 
 
+def test_the_measurement_states_how_well_workers_on_other_machines_were_known():
+    assert produced(RICH)["measurement"]["clock_uncertainty_ms"] is None
+    elsewhere = produced(replace(RICH, end=replace(RICH.end, workers=2, clock_uncertainty_ms=4.25)))
+    assert elsewhere["measurement"]["clock_uncertainty_ms"] == 4.25
+    jsonschema.validate(elsewhere, json.loads(COMMITTED.read_text()))
+
+
 def test_client_lag_is_the_histograms():
     found = produced(RICH)["metrics"]["client_lag_ms"]
     assert found["n"] == 5_000

@@ -148,6 +148,12 @@ def test_a_good_run_says_pass_with_its_figures():
     assert "ttft p95 \u2264 300 ms" in json.dumps(figures_of(text)["answer"], ensure_ascii=False)
 
 
+def test_the_page_tells_how_well_the_clocks_of_workers_were_known_where_they_have_their_own():
+    assert "clocks known within" not in report_of(GOOD)[1]
+    _, text = report_of(replace(GOOD, end=replace(GOOD.end, workers=2, clock_uncertainty_ms=4.25)))
+    assert "clocks known within</dt><dd>4.2 ms</dd>" in text
+
+
 def test_a_run_with_failures_says_which_and_keeps_them_in_the_latencies():
     body, text = report_of(MIXED)
     assert (body["verdict"], body["exit_code"]) == ("fail", 1)
