@@ -12,6 +12,9 @@ def main() -> int:
 
         monkey.patch_all()
         from loadtest.cli import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("gevent", "jinja2"):

@@ -28,7 +28,7 @@ from loadtest.load import Sweep
 from loadtest.measured import Measured
 from loadtest.plan import schedule_of
 from loadtest.profile import Profile
-from loadtest.prompts.counting import counter_of
+from loadtest.prompts.counting import Counter, counter_of
 from loadtest.prompts.prepare import Prepared, prepare
 from loadtest.prompts.synthetic import nothing_recorded
 from loadtest.schedule import Schedule
@@ -204,21 +204,44 @@ class Run:
                 self.say(problem)
 
     def _prompts(self, seed: int) -> Prepared:
-        shape, baseline = self.profile.prompts, self._arms[0]
-        counter = counter_of(baseline.target, baseline.served.model) if shape.tokens is not None else None
-        prepared = prepare(
-            shape,
-            seed,
-            counter,
-            recorded=self.schedule.length_of if self.schedule is not None else nothing_recorded,
-            max_tokens=self.profile.max_tokens,
-        )
+        prepared = self._counted(seed)
         if prepared.calibration is not None and prepared.calibration.approximated:
             self.say(f"prompt lengths are approximate: {prepared.calibration.why}")
         planned, distinct = None if self.schedule is None else self.schedule.planned, prepared.prompts.distinct
         if planned is not None and distinct is not None and distinct * len(self._arms) < planned:
             self.say(f"the {distinct} prompts will be asked again: the server may answer them out of its prefix cache")
         return prepared
+
+    def _counted(self, seed: int) -> Prepared:
+        """The prompts, their tokens counted by the server; who stops the run does not wait for that."""
+        watcher = gevent.spawn(_interrupt, gevent.getcurrent(), self._stop)
+        baseline, tokens = self._arms[0], self.profile.prompts.tokens
+        try:
+            try:
+                counter = None if tokens is None else counter_of(baseline.target, baseline.served.model)
+                return self._prepared(seed, counter)
+            finally:
+                watcher.kill()
+        except _Stopped:
+            return self._prepared(seed, None)
+
+    def _prepared(self, seed: int, counter: Counter | None) -> Prepared:
+        return prepare(
+            self.profile.prompts,
+            seed,
+            counter,
+            recorded=self.schedule.length_of if self.schedule is not None else nothing_recorded,
+            max_tokens=self.profile.max_tokens,
+        )
+
+
+class _Stopped(Exception):
+    """Raised into a wait that is not worth going on with."""
+
+
+def _interrupt(waiting: Any, stop: Event) -> None:
+    stop.wait()
+    waiting.throw(_Stopped())
 
 
 def _watch(carrier: Carrier, rows: HarnessRows) -> None:

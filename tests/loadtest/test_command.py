@@ -199,6 +199,32 @@ def test_an_interrupt_before_the_first_request_is_one_line_and_leaves_nothing(tm
     assert not done.directory.exists()
 
 
+def test_an_interrupt_does_not_wait_for_a_server_that_counts_prompts_slowly(tmp_path: Path):
+    profile = profile_file(tmp_path, LONG, prompts={"tokens": 64})
+    with sse_server(Program(headers_ms=60_000)) as server:
+        harness = Harness(tmp_path, "--profile", profile, "--base-url", server.url)
+        until(lambda: len(server.served) == 1)
+        began = time.monotonic()
+        done = harness.interrupt()
+    assert time.monotonic() - began < 30
+    assert done.code == 130, done.err
+    assert done.report["verdict"] == "invalid"
+    assert len(done.ledger.requests) == 0
+    assert "Traceback" not in done.err
+
+
+def test_an_interrupt_while_the_harness_is_still_loading_is_one_word():
+    script = (
+        "import builtins, sys; from loadtest.__main__ import main; real = builtins.__import__\n"
+        "def pressed(name, *rest):\n"
+        "    if name == 'loadtest.cli': raise KeyboardInterrupt\n"
+        "    return real(name, *rest)\n"
+        "builtins.__import__ = pressed; sys.exit(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
