@@ -6,6 +6,7 @@ ran at once are drawn together (`paired`), which takes what both suffered out of
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -63,10 +64,15 @@ def drawn_shares(hits: NDArray[np.bool_], block: Counts, blocks: int, drawn: Flo
 
 
 def bounds(values: Floats, confidence: float) -> tuple[float, float]:
-    """Bounds of the drawn values, each with this confidence. What is not a number may be anything."""
+    """Bounds of the drawn values, each with this confidence. What is not a number may be anything.
+
+    None where so much confidence leaves less than one draw outside.
+    """
     low = np.sort(np.where(np.isnan(values), -np.inf, values))
     high = np.sort(np.where(np.isnan(values), np.inf, values))
     place = int((1 - confidence) * values.size + 1e-9)
+    if not place:
+        return -math.inf, math.inf
     return float(low[place]), float(high[values.size - 1 - place])
 
 

@@ -78,6 +78,8 @@ def test_bounds_cut_off_what_confidence_leaves_and_take_unknowns_for_anything():
     some = values.copy()
     some[:5] = math.nan
     assert bounds(some, 0.95) == (6.0, 100.0)
+    assert bounds(values, 0.99) == (2.0, 99.0)
+    assert bounds(values, 0.995) == (-math.inf, math.inf)
     some[5] = math.nan
     assert bounds(some, 0.95) == (-math.inf, math.inf)
 
