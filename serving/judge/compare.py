@@ -312,7 +312,7 @@ def _finding(change: Change, confidence: float, why_not: str | None) -> Finding:
     elif verdict is FAIL:
         why, remedy = f"worse: {sure}at least {percent(change.low)}", "keep the baseline, or allow a larger margin"
     observed = f"{percent(change.worse)} ({shown(change, change.baseline)} to {shown(change, change.candidate)})"
-    return Finding(NOT_WORSE, verdict, change.subject, observed, f"<= {percent(margin)} {by}", why, remedy, "ledgers")
+    return Finding(NOT_WORSE, verdict, change.subject, observed, f"<= {margin * 100:g} % {by}", why, remedy, "ledgers")
 
 
 def percent(share: float) -> str:

@@ -266,6 +266,11 @@ def test_every_finding_says_how_sure_it_is_and_what_to_do():
         assert bool(found.remedy) == (found.verdict is not PASS)
 
 
+@pytest.mark.parametrize(("at_most", "shown"), [(0.1, "<= 10 % slower"), (0.0005, "<= 0.05 % slower")])
+def test_a_margin_is_shown_as_it_was_given(at_most: float, shown: str):
+    assert of(judge_arms(two_arms(1, 300), (), [margin(at_most=at_most)]), "ttft p95").expected == shown
+
+
 def test_the_same_seed_gives_the_same_bounds():
     both = two_arms(1, 300)
     assert judge_arms(both, (), seed=4) == judge_arms(both, (), seed=4)
