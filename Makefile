@@ -24,6 +24,7 @@ check: $(VENV)/.ready ## format, lint, types, import rules, generated docs
 	$(BIN)/python -m serving.facts.model | diff -u docs/modelz.schema.json -
 	$(BIN)/python -m serving.report.json | diff -u docs/report.schema.json -
 	$(BIN)/python -m loadtest.document | diff -u docs/loadtest.schema.json -
+	$(BIN)/python -m serving.report.compare | diff -u docs/compare.schema.json -
 	$(BIN)/hadolint Dockerfile
 
 test: $(VENV)/.ready ## the whole test suite, with real vLLM and real Envoy

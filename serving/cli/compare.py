@@ -6,13 +6,11 @@ Read-only. Parses, reads, judges, renders; decides nothing.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 from pydantic import TypeAdapter, ValidationError
@@ -20,12 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 from serving.errors import CannotObserve, Refused
 from serving.expectations import HarnessBounds, Margin, Slo
 from serving.facts.saved_run import SavedRun
-from serving.judge.compare import DEFAULT_MARGINS, Change, Comparison, judge_arms, judge_runs, percent, shown
+from serving.judge.compare import DEFAULT_MARGINS, judge_arms, judge_runs
 from serving.observe.saved_run import read_saved_run
-from serving.report.json import report_document
+from serving.report.compare import change_table, comparison_document
 from serving.report.text import color_wanted, render_text
 
-SCHEMA: Final = "warmgate.compare/v1"
 MARGIN: Final = re.compile(r"(?P<metric>[a-z0-9_]+)(?:\.(?P<statistic>p\d+))?=(?P<percent>\d+(?:\.\d+)?)%")
 SLOS: Final = TypeAdapter(tuple[Slo, ...])
 
@@ -128,7 +125,7 @@ def command(
         second = read_saved_run(candidate)
         found = judge_runs(first, second, slos, asked, confidence=confidence, force=force, harness=harness, seed=seed)
     if output == "json":
-        sys.stdout.write(json.dumps(document(found), indent=2) + "\n")
+        sys.stdout.write(json.dumps(comparison_document(found), indent=2) + "\n")
     else:
         table = "\n".join(change_table(found.changes))
         text = render_text(found.report, color=color_wanted(sys.stdout, os.environ))
@@ -147,44 +144,3 @@ def _expected(run: SavedRun) -> tuple[tuple[Slo, ...], HarnessBounds]:
         raise CannotObserve(
             f"{run.name}: its report.json is of another version: give its ledger in a directory of its own"
         ) from error
-
-
-def document(found: Comparison) -> dict[str, Any]:
-    """The comparison as plain data: a report's members, and each change with its bounds. Null is "not known"."""
-    changes = [
-        {
-            "metric": change.metric,
-            "statistic": change.statistic,
-            "unit": "share" if change.statistic == "share" else "ms",
-            "n": {"baseline": change.n[0], "candidate": change.n[1]},
-            "baseline": _finite(change.baseline),
-            "candidate": _finite(change.candidate),
-            "worse_share": _finite(change.worse),
-            "worse_share_at_least": _finite(change.low),
-            "worse_share_at_most": _finite(change.high),
-            "margin_share": change.margin,
-            "verdict": None if change.verdict is None else change.verdict.value,
-            "why_not": change.why_not,
-        }
-        for change in found.changes
-    ]
-    return {**report_document(found.report), "schema": SCHEMA, "command": "compare", "changes": changes}
-
-
-def change_table(changes: Sequence[Change]) -> list[str]:
-    """One line for each change: both sides, by how much the candidate is worse, and between what that lies."""
-    rows = [("", "baseline", "candidate", "worse by", "between", "")]
-    for change in changes:
-        between = f"{percent(change.low)} and {percent(change.high)}" if not change.why_not else ""
-        values = (shown(change, change.baseline), shown(change, change.candidate), percent(change.worse))
-        rows.append((change.subject, *values, between, change.why_not))
-    widths = [max(len(row[place]) for row in rows) for place in range(5)]
-    lines = []
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:4], widths[1:4], strict=True)]
-        lines.append("  ".join(["", row[0].ljust(widths[0]), *cells, row[4].ljust(widths[4]), row[5]]).rstrip())
-    return lines
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value

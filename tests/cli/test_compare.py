@@ -10,12 +10,16 @@ from array import array
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from serving.cli.main import main
 from serving.expectations import Slo
 from serving.facts.traffic import RequestSeen, RunEnd, RunPlan, Traffic, line_of
-from tests.loadtest.runs import request, traffic
+from serving.report.compare import json_schema
+from tests.loadtest.runs import failed, request, traffic
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "compare.schema.json"
 
 
 class Run:
@@ -61,6 +65,13 @@ def save(directory: Path, run: Traffic, profile: dict[str, Any] | None = None) -
     return directory
 
 
+def document_of(text: str) -> Any:
+    """A printed document, which fits the committed schema."""
+    body = json.loads(text)
+    jsonschema.validate(body, json.loads(COMMITTED.read_text()))
+    return body
+
+
 @pytest.fixture
 def baseline(tmp_path: Path) -> Path:
     return save(tmp_path / "baseline", traffic(*requests(1, 1.0)))
@@ -84,13 +95,13 @@ def test_the_exit_code_says_whether_it_is_worse(
 def test_a_ledger_is_as_good_as_its_directory(run: Run, baseline: Path):
     by_directory = run(baseline, baseline, "--output", "json")[1]
     by_file = run(baseline / "ledger.jsonl", baseline / "ledger.jsonl", "--output", "json")[1]
-    assert json.loads(by_directory)["changes"] == json.loads(by_file)["changes"]
+    assert document_of(by_directory)["changes"] == document_of(by_file)["changes"]
 
 
 def test_the_document_holds_every_change_with_its_bounds(run: Run, baseline: Path, tmp_path: Path):
     candidate = save(tmp_path / "candidate", traffic(*requests(2, 1.4)))
     ended, out, _ = run(baseline, candidate, "--output", "json", "--margin", "ttft.p50=10%", "--margin", "goodput=2%")
-    found = json.loads(out)
+    found = document_of(out)
     assert (found["schema"], found["command"], found["verdict"], found["exit_code"]) == (
         "warmgate.compare/v1",
         "compare",
@@ -104,6 +115,25 @@ def test_the_document_holds_every_change_with_its_bounds(run: Run, baseline: Pat
     judged = [(c["metric"], c["verdict"]) for c in found["changes"] if c["verdict"]]
     assert judged == [("ttft", "fail"), ("goodput", "pass")]
     assert [finding["code"] for finding in found["findings"]] == ["WG207", "WG208", "WG208"]
+
+
+def test_what_was_not_seen_fits_the_schema_too(run: Run, baseline: Path, tmp_path: Path):
+    dead = traffic(*(failed(index) for index in range(400)))
+    found = document_of(run(baseline, save(tmp_path / "dead", dead), "--output", "json")[1])
+    ttft = next(c for c in found["changes"] if (c["metric"], c["statistic"]) == ("ttft", "p95"))
+    assert (ttft["candidate"], ttft["worse_share_at_most"], ttft["verdict"]) == (None, None, "fail")
+    alone = document_of(run(baseline, "--output", "json")[1])
+    assert {change["baseline"] for change in alone["changes"]} == {None}
+
+
+def test_the_committed_schema_is_up_to_date_and_closed():
+    assert COMMITTED.read_text() == json_schema(), "run: python -m serving.report.compare > docs/compare.schema.json"
+    schema = json.loads(json_schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert (schema["additionalProperties"], schema["properties"]["changes"]["items"]["additionalProperties"]) == (
+        False,
+        False,
+    )
 
 
 def test_one_run_alone_is_compared_by_its_arms(run: Run, baseline: Path, tmp_path: Path):
