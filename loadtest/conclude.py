@@ -1,12 +1,13 @@
 """From the traffic of a run to its conclusion: judge it, write the report, say it in a few lines.
 
-Both shells end here. A file that cannot be written costs the run neither its verdict nor its ledger.
+Both shells end here. A file that cannot be written costs the run nothing else of its report, and never its ledger; but
+a run whose report is not whole does not pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from loadtest.document import document
 from loadtest.document_parts import Swept
 from loadtest.page import milliseconds
 from loadtest.profile import Profile
-from loadtest.report import write_document, write_report
-from serving.errors import CannotAct
+from loadtest.report import write_report
+from serving.codes import RUN_OBSERVED
 from serving.facts.columns import columns
 from serving.facts.telemetry import Telemetry
 from serving.facts.traffic import Traffic
@@ -35,7 +36,7 @@ class Conclusion:
 
     @property
     def exit_code(self) -> int:
-        """The verdict's, and never 0 when a part of the report is missing."""
+        """The verdict's."""
         return int(self.body["exit_code"])
 
 
@@ -58,14 +59,22 @@ def conclude(
         judged = judge_traffic(traffic, profile.gates, profile.harness, profile.confidence).findings
     else:
         judged = judge_harness(traffic, columns(traffic.window), profile.harness)
-    report = Report("load test", (*judged, *also))
-    body = document(traffic, profile, report, attached, telemetry, swept)
-    unwritten = write_document(directory, body)
-    unwritten += write_report(directory, body, report, traffic, profile.slos, telemetry)
-    if unwritten and report.verdict is Verdict.PASS:
-        body["exit_code"] = CannotAct.exit_code
-        unwritten += (problem for problem in write_document(directory, body) if problem not in unwritten)
-    return Conclusion(body, report, tuple(unwritten))
+
+    def written(report: Report) -> Conclusion:
+        body = document(traffic, profile, report, attached, telemetry, swept)
+        return Conclusion(body, report, write_report(directory, body, report, traffic, profile.slos, telemetry))
+
+    first = written(Report("load test", (*judged, *also)))
+    if not first.unwritten or first.report.verdict is not Verdict.PASS:
+        return first
+    again = written(Report("load test", (*judged, *also, _incomplete(directory, first.unwritten))))
+    return replace(again, unwritten=tuple(dict.fromkeys(first.unwritten + again.unwritten)))
+
+
+def _incomplete(directory: Path, unwritten: Sequence[str]) -> Finding:
+    missing = f"{len(unwritten)} of its files missing"
+    remedy = "make room there, and run it again"
+    return Finding(RUN_OBSERVED, Verdict.UNKNOWN, "the report", missing, "all", unwritten[0], remedy, str(directory))
 
 
 def verdict_text(conclusion: Conclusion, directory: Path, *, color: bool) -> str:

@@ -1,13 +1,14 @@
 """Writes the files of a run's report: JSON, one HTML page that loads nothing, JUnit XML, and one line a request as CSV.
 
-Formatting and writing only; what it says was decided by the judge. A file is there whole or not at all, and one that
-cannot be written takes no other with it.
+Formatting and writing only; what it says was decided by the judge. A file is there whole or not at all, never an older
+one, and one that cannot be written takes no other with it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,6 @@ def read_attachment(path: Path) -> dict[str, Any]:
     return dict(body)
 
 
-def write_document(directory: Path, document: dict[str, Any]) -> list[str]:
-    """Write report.json. Returns a line when it could not be written."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    return _written(directory, {"report.json": lambda: [text, "\n"]})
-
-
 def write_report(
     directory: Path,
     document: dict[str, Any],
@@ -48,34 +43,35 @@ def write_report(
     traffic: Traffic,
     slos: Sequence[Slo],
     telemetry: Telemetry | None = None,
-) -> list[str]:
-    """Write junit.xml, requests.csv and report.html. Returns a line for each that could not be written."""
-    return _written(
-        directory,
-        {
-            "junit.xml": lambda: [render_junit(report)],
-            "requests.csv": lambda: rows(traffic, slos),
-            "report.html": lambda: [page(document, traffic, slos, telemetry)],
-        },
-    )
-
-
-def _written(directory: Path, files: dict[str, Callable[[], Iterable[str]]]) -> list[str]:
+) -> tuple[str, ...]:
+    """Write report.json and then the others. Returns a line for each that could not be written."""
+    files: dict[str, Callable[[], Iterable[str]]] = {
+        "report.json": lambda: [json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False), "\n"],
+        "junit.xml": lambda: [render_junit(report)],
+        "requests.csv": lambda: rows(traffic, slos),
+        "report.html": lambda: [page(document, traffic, slos, telemetry)],
+    }
     told = (_write(directory / name, texts) for name, texts in files.items())
-    return [problem for problem in told if problem is not None]
+    return tuple(problem for problem in told if problem is not None)
 
 
 def _write(path: Path, texts: Callable[[], Iterable[str]]) -> str | None:
     """Write a file whole, or say in one line why not."""
     partial = path.with_name(f".{path.name}.partial")
     try:
+        path.unlink(missing_ok=True)  # whose room the new one may need
         with partial.open("w", encoding="utf-8", errors="replace", newline="") as file:
             file.writelines(texts())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
         return f"cannot write {path}: {error.strerror}: make room; the ledger beside it is kept"
     except ImportError as error:
-        partial.unlink(missing_ok=True)
+        _discard(partial)
         return f"cannot draw {path}: the package {error.name!r} is missing: pip install 'warmgate[loadtest]'"
     return None
+
+
+def _discard(path: Path) -> None:
+    with suppress(OSError):  # nothing can be removed from a disk that can no longer be written either
+        path.unlink(missing_ok=True)

@@ -263,7 +263,7 @@ def test_conclude_writes_every_file_and_the_text_ends_with_the_verdict(tmp_path:
 @pytest.mark.parametrize(
     ("run", "code", "word"),
     [
-        pytest.param(GOOD, 3, "PASS", id="a-pass-is-no-longer-one"),
+        pytest.param(GOOD, 3, "INVALID", id="a-pass-is-no-longer-one"),
         pytest.param(MIXED, 1, "FAIL", id="a-failure-stays-one"),
         pytest.param(NOTHING, 3, "INVALID", id="an-invalid-run-stays-one"),
     ],
@@ -288,10 +288,26 @@ def test_one_file_that_cannot_be_written_takes_no_other_with_it(tmp_path: Path, 
     assert len(conclusion.unwritten) == 1
     assert f"cannot write {tmp_path / name}: Is a directory" in conclusion.unwritten[0]
     assert conclusion.exit_code == 3
-    assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == 3
+    body = json.loads((tmp_path / "report.json").read_text())
+    assert (body["verdict"], body["exit_code"]) == ("invalid", 3)
+    assert body["findings"][-1]["observed"] == "1 of its files missing"
+    if name != "junit.xml":
+        assert 'errors="1"' in (tmp_path / "junit.xml").read_text()
+    if name != "report.html":
+        assert "INVALID" in (tmp_path / "report.html").read_text()
     for other in {"junit.xml", "requests.csv", "report.html"} - {name}:
         assert (tmp_path / other).stat().st_size > 0
     assert not list(tmp_path.glob(".*"))
+
+
+def test_what_cannot_be_written_again_leaves_nothing_of_an_earlier_attempt(tmp_path: Path):
+    (tmp_path / "report.json").write_text('{"verdict": "pass"}')
+    (tmp_path / ".report.json.partial").mkdir()  # nor can it be removed
+    conclusion = conclude(GOOD, PROFILE, [], tmp_path)
+    assert f"cannot write {tmp_path / 'report.json'}: Is a directory" in conclusion.unwritten[0]
+    assert len(conclusion.unwritten) == 1
+    assert not (tmp_path / "report.json").exists()
+    assert "INVALID" in (tmp_path / "report.html").read_text()
 
 
 def test_a_missing_plotly_costs_the_page_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
