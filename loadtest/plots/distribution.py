@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from loadtest.plots.figure import PALETTE, Plot, log_axis, title
+from loadtest.plots.figure import LEAST_MS, PALETTE, Plot, log_axis, title
 from loadtest.plots.time import evenly
 from serving.expectations import Slo
 from serving.facts.columns import Columns, columns
@@ -17,6 +17,7 @@ from serving.facts.traffic import RequestSeen, Traffic
 
 CURVE_POINTS: Final = 400
 SLOWEST: Final = 100
+OUTSIDE: Final = 0.005  # of a curve may lie left of the picture: chunks that came together have no gap at all
 SHARES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "max": 1.0}
 NOTE: Final = "Share of all that took at most so long; failed requests keep a curve below 100 %."
 HOVER: Final = "%{y:.2f} % within %{x:,.4~g} ms"
@@ -66,10 +67,12 @@ def _distribution(name: str, about: str, metrics: Sequence[str], rows: Columns, 
 
 
 def _empty(name: str, about: str, curves: Sequence[Measured], limits: Sequence[float]) -> Plot | None:
-    finite = np.concatenate([found.values[np.isfinite(found.values)] for found in curves])
-    if not len(finite):
+    finite = [values for found in curves if len(values := found.values[np.isfinite(found.values)])]
+    if not finite:
         return None
-    x = log_axis(min([float(finite.min()), *limits]), max([float(finite.max()), *limits]), "milliseconds")
+    low = min(float(np.quantile(values, OUTSIDE, method="lower")) for values in finite)
+    high = max(float(values.max()) for values in finite)
+    x = log_axis(min([low, *limits]), max([high, *limits]), "milliseconds")
     y = {"range": [0, 101], "title": title("% of all"), "tick0": 0, "dtick": 25}
     return Plot(name, about, NOTE, x, y, height=330, wide=False)
 
@@ -80,6 +83,6 @@ def _curve(plot: Plot, found: Measured, text: str, color: str, *, dashed: bool) 
     if not answered:
         return
     ranks = 1 + np.union1d(evenly(answered, CURVE_POINTS), np.arange(max(0, answered - SLOWEST), answered))
-    x = np.array([found.at(int(place)) for place in ranks])
+    x = np.array([max(found.at(int(place)), LEAST_MS) for place in ranks])
     y = 100 * ranks / found.n
     plot.line([x[0], *x], [0.0, *y], f"{text} (n={found.n:,})", color, step=True, dashed=dashed, hover=HOVER)

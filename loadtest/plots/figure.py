@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 PALETTE: Final = ("a", "c", "b", "d", "e", "f")
 MOST_KEYS: Final = 16
+LEAST_MS: Final = 1e-3  # a logarithmic axis has no zero
 GRID: Final = {
     "gridcolor": "var(--grid)",
     "linecolor": "var(--edge)",
@@ -36,7 +37,10 @@ class Key:
 
 @dataclass
 class Plot:
-    """A picture that is built up trace by trace. `wide` ones share the time axis and are drawn below each other."""
+    """A picture that is built up trace by trace. `wide` ones share the time axis and are drawn below each other.
+
+    One that is not `keyed` needs no legend for a single trace: its title and its note say what that is.
+    """
 
     name: str
     title: str
@@ -45,6 +49,7 @@ class Plot:
     y: dict[str, Any]
     height: int = 190
     wide: bool = True
+    keyed: bool = True
     shapes: list[dict[str, Any]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
     legend: list[Key] = field(default_factory=list)
@@ -120,7 +125,7 @@ class Plot:
     @property
     def keys(self) -> list[Key]:
         """The legend, as far as it is shown."""
-        return self.legend[:MOST_KEYS]
+        return self.legend[:MOST_KEYS] if self.keyed or len(self.legend) > 1 else []
 
     def figure(self) -> dict[str, Any]:
         """The figure as plain data for plotly.js, checked by plotly: arrays of numbers come as base64."""
@@ -129,7 +134,7 @@ class Plot:
             "height": self.height,
             "margin": {
                 "l": 56,
-                "r": 12,
+                "r": 20,
                 "t": 18 if self.wide and self.notes else 8,
                 "b": 38 if self.x.get("title") else 22,
                 "pad": 0,
@@ -164,7 +169,7 @@ def title(text: str) -> dict[str, Any]:
 
 def log_axis(low: float, high: float, text: str) -> dict[str, Any]:
     """A logarithmic axis over these milliseconds, a little wider than they are."""
-    low, high = max(low, 1e-3), max(high, 1e-3)
+    low, high = max(low, LEAST_MS), max(high, LEAST_MS)
     room = max(0.04 * float(np.log10(high / low)), 0.02)
     ends = [float(np.log10(low)) - room, float(np.log10(high)) + room]
     steps: dict[str, Any] = {"dtick": "D2"} if ends[1] - ends[0] < 2.2 else {"dtick": 1}

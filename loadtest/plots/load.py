@@ -65,6 +65,7 @@ def _in_flight(traffic: Traffic, time: Time) -> Plot | None:
         time.axis(),
         {"title": title("streams"), "rangemode": "tozero"},
         height=160,
+        keyed=False,
         shapes=time.bands(),
     )
     at, count = envelope(at, count)
@@ -76,9 +77,9 @@ def _tokens(traffic: Traffic, time: Time) -> Plot | None:
     answered = [request for request in traffic.requests if request.first_s is not None]
     if not answered:
         return None
-    counted = np.zeros(time.bins)
+    rates = np.zeros(time.bins)
     for start in range(0, len(answered), BATCH):
-        counted += time.counted(*arrivals(answered[start : start + BATCH]))
+        rates += time.per_second(*arrivals(answered[start : start + BATCH]))
     exact = all(request.chunk_tokens is not None for request in answered)
     spread = "" if exact else " Where the server did not tell, an answer's tokens are spread evenly over its chunks."
     plot = Plot(
@@ -88,9 +89,9 @@ def _tokens(traffic: Traffic, time: Time) -> Plot | None:
         time.axis(),
         {"title": title("tokens/s"), "rangemode": "tozero"},
         height=160,
+        keyed=False,
         shapes=time.bands(),
     )
-    rates = counted / time.widths
     plot.line(_ends(time), [*rates, rates[-1]], "output tokens", "c", step=True)
     return plot
 

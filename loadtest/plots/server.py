@@ -32,7 +32,7 @@ CHARTS: Final = (
     Chart("gpu", "GPU memory", "GiB", ("gpu_used_mib", "gpu_free_mib"), 1 / 1024),
     Chart("gpu-use", "GPU: time in which a kernel ran", "%", ("gpu_util",), 100.0),
     Chart("lag", "The harness itself: lag of its event loop", "milliseconds", ("harness_lag_ms",)),
-    Chart("cpu", "The harness itself: processor", "% of a core", ("harness_cpu",), 100.0),
+    Chart("cpu", "The harness itself: processor", "cores", ("harness_cpu",)),
     Chart("resident", "The harness itself: memory", "MiB", ("harness_resident_mib",)),
 )
 
@@ -46,7 +46,7 @@ def _drawn(chart: Chart, telemetry: Telemetry, time: Time) -> Plot | None:
     found = [
         (metric, source, series)
         for metric in chart.metrics
-        for (source, given), series in telemetry.series.items()
+        for (source, given), series in sorted(telemetry.series.items(), key=lambda entry: entry[0])
         if given == metric
     ]
     seen = [(metric, source, shown) for metric, source, series in found if (shown := _shown(metric, series, time))]
@@ -60,6 +60,7 @@ def _drawn(chart: Chart, telemetry: Telemetry, time: Time) -> Plot | None:
         time.axis(),
         {"title": title(chart.unit), "rangemode": "tozero"},
         height=160,
+        keyed=False,
         shapes=time.bands(),
     )
     sources = sorted({source for _, source, _ in seen})

@@ -15,6 +15,7 @@ from serving.facts.traffic import Phase, Traffic
 MOST_BINS: Final = 120
 MOST_POINTS: Final = 1_500
 UNITS: Final = ((7_200.0, 3_600.0, "hours"), (600.0, 60.0, "minutes"))
+SHORT: Final = {"hours": " h", "minutes": " min", "seconds": " s"}
 LETTER: Final = 7 / 300  # of the narrowest picture's width
 STEPS: Final = (1, 2, 5, 10)
 
@@ -66,20 +67,19 @@ class Time:
         places = np.clip((at / self.bin_s).astype(np.int64), 0, self.bins - 1)
         return np.bincount(places, None if weights is None else np.asarray(weights), self.bins).astype(np.float64)
 
-    @property
-    def widths(self) -> Floats:
-        """The seconds of each bin; the last one may be cut short."""
+    def per_second(self, at_s: Any, weights: Any = None) -> Floats:
+        """The rate in each bin. One that the end cuts to less than half shares its rate with the bin before it."""
         edges = np.minimum(np.arange(self.bins + 1) * self.bin_s, self.span_s)
-        return np.maximum(np.diff(edges), 1e-9)
-
-    def per_second(self, at_s: Any) -> Floats:
-        """The rate in each bin."""
-        return self.counted(at_s) / self.widths
+        counted, widths = self.counted(at_s, weights), np.diff(edges)
+        found: Floats = counted / widths
+        if self.bins > 1 and widths[-1] < self.bin_s / 2:
+            found[-2:] = counted[-2:].sum() / widths[-2:].sum()
+        return found
 
     def axis(self, *, labelled: bool = False) -> dict[str, Any]:
         """The x axis of every picture over time; the last one is labelled."""
         shown = {"title": title(f"{self.unit} since the start of the run")} if labelled else {}
-        return {"range": [0, self.span_s / self.unit_s], "tickformat": ",~g", **shown}
+        return {"range": [0, self.span_s / self.unit_s], "tickformat": ",~g", "ticksuffix": SHORT[self.unit], **shown}
 
     def bands(self) -> list[dict[str, Any]]:
         """The phases as bands behind a picture; what does not count is darker."""

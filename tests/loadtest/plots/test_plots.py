@@ -141,6 +141,40 @@ def test_offered_and_sent_part_where_requests_were_held_back():
     assert "offered" not in [key.text for key in drawn(closed)["rates"].legend]
 
 
+def test_a_moment_at_the_end_is_no_rate_of_its_own():
+    """A run of 30.01 s has a last bin of 0.01 s: the answer that ended in it did not come at 100 a second."""
+    run = traffic(*(request(n, ttft_s=0.2) for n in range(30)), request(30, scheduled_s=29.5, chunk_s=(29.7, 30.005)))
+    found = drawn(replace(run, end=replace(run.end, elapsed_s=30.01)))
+    for name, text in (("rates", "good"), ("tokens-out", "output")):
+        x, rates = trace(found[name], text)
+        assert max(rates) <= {"rates": 6, "tokens-out": 30}[name]
+        assert float(np.dot(rates[:-1], np.diff(x))) == pytest.approx({"rates": 31, "tokens-out": 152}[name])
+
+
+def test_a_few_chunks_that_came_together_do_not_squeeze_the_curves_into_a_corner():
+    """Their gaps are next to nothing, and a logarithmic axis would give most of its length to them."""
+    apart = [request(n, itl_s=0.010 + n / 10_000, tokens=21) for n in range(30)]
+    together = request(30, chunk_s=(30.1, 30.1, 30.100001, 30.12), completion_tokens=4)
+    axis = drawn(traffic(*apart, together))["between"].x["range"]
+    assert 10 ** axis[0] > 5
+    x, y = trace(drawn(traffic(*apart, together))["between"], "itl")
+    assert min(x) == 0.001  # zero has no place on it
+    assert max(y) == 100
+
+
+def test_a_single_trace_has_a_legend_unless_its_title_tells_all():
+    found = drawn(traffic(*(failed(n) for n in range(9))))
+    assert [key.text for key in found["latency"].keys] == ["failed (9)"]
+    assert [key.text for key in found["outcomes"].keys] == ["http_error (9)"]
+    assert drawn(RICH)["in-flight"].keys == []
+
+
+def test_every_axis_has_a_unit():
+    for plot in drawn(RICH, telemetry()).values():
+        assert plot.x.get("ticksuffix", "").strip() in ("s", "min", "h") if plot.wide else plot.x["title"]["text"]
+        assert plot.name == "missed" or plot.y["title"]["text"], plot.name
+
+
 def test_tokens_are_counted_when_their_chunk_came():
     run = traffic(
         request(0, scheduled_s=0.0, chunk_s=(1.0, 2.5, 3.5), chunk_tokens=(2, 4, 5), completion_tokens=11),
