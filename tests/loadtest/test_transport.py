@@ -24,7 +24,7 @@ from serving.facts.traffic import Outcome
 from tests.fakes.sse_server import Program, SseServer, sse_server
 from tests.loadtest.asking import LIMITS, PROMPT, ask
 
-QUICK = Limits(connect_s=2, first_byte_s=0.3, idle_s=0.3, total_s=5)
+QUICK = Limits(connect_s=5, first_byte_s=1, idle_s=1, total_s=20)
 
 
 @pytest.mark.parametrize(
@@ -92,19 +92,17 @@ def test_each_ending_has_its_outcome_and_reason(program: Program, outcome: Outco
 @pytest.mark.parametrize(
     ("program", "limits", "reason"),
     [
-        pytest.param(Program(fault="stall"), QUICK, "no byte within 0.3 s", id="stall"),
-        pytest.param(Program(headers_ms=2_000), QUICK, "no first byte within 0.3 s", id="slow-headers"),
-        pytest.param(
-            Program(itl_ms=60, tokens=100), replace(LIMITS, total_s=0.5), "not done within 0.5 s", id="too-long"
-        ),
+        pytest.param(Program(fault="stall"), QUICK, "no byte within 1 s", id="stall"),
+        pytest.param(Program(headers_ms=9_000), QUICK, "no first byte within 1 s", id="slow-headers"),
+        pytest.param(Program(itl_ms=60, tokens=200), replace(LIMITS, total_s=1), "not done within 1 s", id="too-long"),
         pytest.param(
             Program(ttft_ms=0, itl_ms=0.01, tokens=100_000),
-            replace(LIMITS, total_s=0.3),
-            "not done within 0.3 s",
+            replace(LIMITS, total_s=1),
+            "not done within 1 s",
             id="too-long-without-any-pause",
         ),
         pytest.param(
-            Program(itl_ms=600), replace(LIMITS, idle_s=9, total_s=0.4), "not done within 0.4 s", id="total-before-idle"
+            Program(itl_ms=5_000), replace(LIMITS, idle_s=9, total_s=1), "not done within 1 s", id="total-before-idle"
         ),
     ],
 )
@@ -113,7 +111,7 @@ def test_each_bound_ends_a_request_as_timeout(program: Program, limits: Limits, 
         seen = ask(server.url, limits).seen
     assert (seen.outcome, seen.reason) == (Outcome.TIMEOUT, reason)
     assert seen.end_s is not None
-    assert seen.end_s < 1.5
+    assert 1 <= seen.end_s < 8
 
 
 def test_a_server_that_takes_no_connection_is_a_timeout_of_connecting():
@@ -204,15 +202,16 @@ def test_a_request_that_never_began_was_not_sent():
 )
 def test_tokens_are_counted_exactly_however_they_are_wrapped(program: Program):
     with sse_server(program) as server:
-        seen = ask(server.url, replace(LIMITS, idle_s=4)).seen
+        asked = ask(server.url, replace(LIMITS, idle_s=9))
+    seen = asked.seen
     assert (seen.outcome, seen.reason) == (Outcome.OK, "")
     assert seen.completion_tokens == program.tokens
     assert seen.tokens_per_chunk == (1,) * program.tokens
     assert len(seen.chunk_s) == program.tokens
     assert seen.prompt_tokens == 7
     assert seen.finish_reason == "length"
-    assert seen.end_s is not None
-    assert seen.end_s < 3, "it waited for something after the end of the message"
+    assert asked.wire.ended_ns is not None
+    assert asked.wire.ended_ns - asked.origin_ns < 8e9, "it waited for something after the end of the message"
 
 
 @pytest.mark.parametrize(
@@ -234,12 +233,12 @@ def test_tokens_per_chunk_are_exact_or_unknown(program: Program, owner: str, chu
 
 
 def test_role_only_chunks_are_not_the_first_token():
-    with sse_server(Program(ttft_ms=300, role_early=True)) as server:
+    with sse_server(Program(ttft_ms=1_000, role_early=True)) as server:
         asked = ask(server.url)
         sent_s = (server.served[0].sent_ns[0] - asked.origin_ns) / 1e9
     assert asked.seen.first_s is not None
-    assert asked.seen.first_s == pytest.approx(sent_s, abs=0.1)
-    assert asked.seen.first_s > 0.29
+    assert asked.seen.first_s == pytest.approx(sent_s, abs=0.5)
+    assert asked.seen.first_s > 0.99
 
 
 def test_every_chunk_is_stamped_when_the_server_says_it_was_sent():
@@ -248,8 +247,8 @@ def test_every_chunk_is_stamped_when_the_server_says_it_was_sent():
         truth = [(at - asked.origin_ns) / 1e9 for at in server.served[0].sent_ns]
     errors = sorted(seen - sent for seen, sent in zip(asked.seen.chunk_s, truth, strict=True))
     assert errors[0] >= 0, "received before it was sent"
-    assert errors[len(errors) // 2] < 0.005
-    assert errors[-1] < 0.1
+    assert errors[len(errors) // 2] < 0.02
+    assert errors[-1] < 0.5
 
 
 def test_nothing_of_the_prompt_the_answer_or_the_key_is_in_a_record():
