@@ -56,18 +56,20 @@ def _sure(profile: Profile) -> float:
 
 
 def _capacity(swept: Swept, traffic: Traffic) -> Finding:
-    """A sweep passes when it found its rate; it fails when not even the lowest one met the SLOs."""
-    answer = swept.answer
+    """A sweep passes when it found its rate, and fails when it is known that not even the lowest one met the SLOs."""
+    answer, remedy = swept.answer, ""
     if answer.capacity_rps is None:
-        verdict, observed = Verdict.FAIL, "no rate met the SLOs"
-        remedy = "see the probes: the SLOs are out of reach of this server, or it is not well"
-    elif answer.settled:
-        verdict, observed, remedy = Verdict.PASS, f"{answer.capacity_rps:.3g}/s", ""
+        observed = "no rate met the SLOs" if answer.settled else "no rate could be judged"
     else:
-        verdict, observed = Verdict.UNKNOWN, f"at least {answer.capacity_rps:.3g}/s"
-        remedy = "give sweep a higher max_rps, longer probes or more of them"
+        observed = f"{'' if answer.settled else 'at least '}{answer.capacity_rps:.3g}/s"
     if traffic.end.interrupted:
         verdict, remedy = Verdict.UNKNOWN, "let the sweep finish"
+    elif not answer.settled:
+        verdict, remedy = Verdict.UNKNOWN, "give sweep a higher max_rps, longer probes or more of them"
+    elif answer.capacity_rps is None:
+        verdict, remedy = Verdict.FAIL, "see the probes: the SLOs are out of reach of this server, or it is not well"
+    else:
+        verdict = Verdict.PASS
     return Finding(
         CAPACITY_FOUND,
         verdict,
