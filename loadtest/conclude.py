@@ -85,7 +85,7 @@ def verdict_text(conclusion: Conclusion, directory: Path, *, color: bool) -> str
     lines = [table, ""]
     for name in ("ttft", "itl", "e2e"):
         found = metrics[f"{name}_ms"]
-        if found:
+        if found and not body["sweep"]:  # whose probes have nothing in common
             values = "  ".join(f"{s} {milliseconds(found[s], found['failed'])}" for s in ("p50", "p95", "p99", "max"))
             lines.append(f"  {name:<9}{values}  (n={found['n']})")
     counted = ", ".join(f"{count} {name}" for name, count in body["outcomes"].items() if count) or "no requests"

@@ -110,8 +110,8 @@ def _load(traffic: Traffic, rows: Columns, slos: Sequence[Slo]) -> dict[str, Any
     plan, seconds = traffic.plan.load, span_s(traffic)
     sent = rows.sent_s[~np.isnan(rows.sent_s)]
     in_time = sum(int(((sent >= start) & (sent <= end)).sum()) for start, end in judged_spans(traffic))
-    one_rate = len({phase.rate_per_s for phase in traffic.phases if phase.counts}) <= 1
-    left = arrivals(rows) if one_rate else None
+    one_load = len({(phase.rate_per_s, phase.concurrency) for phase in traffic.phases if phase.counts}) <= 1
+    left = arrivals(rows) if one_load else None
     _, open_streams = in_flight(columns(traffic.requests))
     return {
         "mode": plan.mode,

@@ -57,7 +57,10 @@ def json_schema() -> str:
         phases={"type": "array", "items": _part(**_phase())},
         arms={"type": "array", "items": _part(name=TEXT), "description": "The sides of an A/B run."},
         replicas={"type": "array", "items": _part(name=TEXT), "description": "The window by who answered."},
-        sweep={"anyOf": [_sweep(), {"type": "null"}]},
+        sweep={
+            "anyOf": [_sweep(), {"type": "null"}],
+            "description": "Its probes; elsewhere they are all taken together.",
+        },
         telemetry={"anyOf": [_telemetry(), {"type": "null"}]},
         other_tools={"type": "array", "items": _other_tool()},
         measurement=_measurement(),

@@ -114,15 +114,22 @@ def load_words(load: dict[str, Any], phases: Sequence[dict[str, Any]] = ()) -> s
     'poisson arrivals at 2.5/s'
     >>> load_words({"mode": "gamma", "rate_per_s": None, "streams": None}, [{"rate_per_s": 2.0}, {"rate_per_s": 8.0}])
     'gamma arrivals at 2 to 8/s'
+    >>> load_words({"mode": "closed_loop", "streams": 8}, [{"streams": 2}, {"streams": 8}])
+    'closed loop of 2 to 8 streams'
     """
     if load["mode"] == "closed_loop":
-        return f"closed loop of {load['streams']} streams" if load["streams"] else "closed loop"
+        streams = [count for part in (load, *phases) if (count := part["streams"])]
+        return f"closed loop of {_range(streams)} streams" if streams else "closed loop"
     words = {"sweep": "sweep to saturation", "trace": "replay of a trace"}.get(load["mode"], f"{load['mode']} arrivals")
     rates = [rate for part in (load, *phases) if (rate := part["rate_per_s"])]
     if not rates:
         return words
-    low, high = f"{min(rates):.3g}", f"{max(rates):.3g}"
-    return f"{words} at {low}/s" if low == high else f"{words} at {low} to {high}/s"
+    return f"{words} at {_range(rates)}/s"
+
+
+def _range(numbers: Sequence[float]) -> str:
+    low, high = f"{min(numbers):.3g}", f"{max(numbers):.3g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def worst_first(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -154,6 +154,38 @@ def test_the_page_tells_how_well_the_clocks_of_workers_were_known_where_they_hav
     assert "clocks known within</dt><dd>4.2 ms</dd>" in text
 
 
+def test_an_ab_run_names_both_sides():
+    run = replace(GOOD, plan=replace(GOOD.plan, candidate_url="http://127.0.0.1:8001"))
+    _, text = report_of(run)
+    assert "http://127.0.0.1:8000 against http://127.0.0.1:8001 · " in text
+    assert "<dt>Candidate</dt><dd>http://127.0.0.1:8001</dd>" in text
+    assert "Candidate" not in written(report_of(GOOD)[1])
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        pytest.param(GOOD, False, id="exact"),
+        pytest.param(traffic(request(0, chunk_tokens=None), request(1, chunk_tokens=None)), True, id="not-told"),
+        pytest.param(traffic(failed(0), failed(1)), False, id="nothing-came"),
+    ],
+)
+def test_the_want_of_exact_counts_is_said_of_servers_that_answered(run: Traffic, said: bool):
+    _, text = report_of(run)
+    assert (" The server did not let tokens per chunk be known exactly" in text) is said
+    assert "left out.The" not in text
+
+
+def test_the_stages_of_a_closed_loop_are_told_and_not_taken_for_one_law_of_arrivals():
+    phases = (Phase("few", 0.0, 20.0, concurrency=2), Phase("many", 20.0, 40.0, concurrency=8))
+    load = replace(GOOD.plan.load, mode="closed_loop", rate_per_s=None, concurrency=8, warmup_s=0.0, phases=phases)
+    requests = tuple(replace(seen, phase=int(seen.scheduled_s >= 20)) for seen in GOOD.requests)
+    body, text = report_of(replace(GOOD, requests=requests, plan=replace(GOOD.plan, load=load)))
+    assert "closed loop of 2 to 8 streams" in text
+    assert body["load"]["interarrival_cv"] is None
+    assert "CV of" not in text
+
+
 def test_a_run_with_failures_says_which_and_keeps_them_in_the_latencies():
     body, text = report_of(MIXED)
     assert (body["verdict"], body["exit_code"]) == ("fail", 1)
@@ -225,7 +257,11 @@ def test_a_sweep_is_judged_by_its_probes_and_not_by_the_ones_that_went_too_far(t
     conclusion = conclude(MIXED, PROFILE, [], tmp_path, swept=swept, also=[found])
     assert conclusion.exit_code == 0
     assert "WG203" not in {finding["code"] for finding in conclusion.body["findings"]}
-    assert "10/s is the highest rate that met the gates" in (tmp_path / "report.html").read_text()
+    text = (tmp_path / "report.html").read_text()
+    assert "10/s is the highest rate that met the gates" in text
+    assert "<b>10/s</b><span>warm capacity</span>" in text
+    assert "<span>TTFT p50</span>" not in text  # of probes at rates that have nothing in common
+    assert "ttft " not in verdict_text(conclusion, tmp_path, color=False)
     late = replace(MIXED, end=replace(MIXED.end, interrupted="Ctrl-C"))
     assert conclude(late, PROFILE, [], tmp_path, swept=swept, also=[found]).exit_code == 3
 
