@@ -16,7 +16,7 @@ from tests.fakes.metrics_server import MetricsServer, metrics_server, vllm_text
 from tests.fakes.sse_server import Program, sse_server
 from tests.loadtest.harness import Done, Harness, profile_file, run
 
-LOAD = {"arrivals": "constant", "rate_rps": 10, "duration_s": 3}
+LOAD = {"arrivals": "constant", "rate_rps": 5, "duration_s": 6}
 GOOD = Program(ttft_ms=60, itl_ms=5, tokens=3)
 GOODPUT = {"metric": "goodput", "at_least_share": 0.5}
 FULL = {"telemetry": "kv_cache_usage", "statistic": "max", "at_most": 0.95}
@@ -25,7 +25,7 @@ CALM = {"telemetry": "preemptions", "statistic": "increase", "at_most": 0}
 
 def loaded(directory: Path, url: str, engine: MetricsServer, *gates: dict[str, Any]) -> Done:
     """One short run against the server at `url`, whose metrics another one gives."""
-    options = {"engines": [engine.url], "every_s": 0.2, "gpu": "off"}
+    options = {"engines": [engine.url], "every_s": 0.3, "gpu": "off"}
     profile = profile_file(directory, LOAD, [GOODPUT, *gates], confidence="none", telemetry=options)
     return run(directory, "--profile", profile, "--base-url", url)
 
@@ -74,11 +74,11 @@ def test_a_server_that_was_too_full_fails_the_run(tmp_path: Path):
 
 
 def test_a_server_whose_metrics_end_midway_makes_a_gated_run_invalid(tmp_path: Path):
-    asked: list[float] = []
+    asked: list[None] = []
 
     def text() -> str:
-        asked.append(time.monotonic())
-        if asked[-1] - asked[0] > 1.5:
+        asked.append(None)
+        if len(asked) > 6:
             engine.status = 500
         return vllm_text()
 
@@ -95,7 +95,7 @@ def test_ctrl_c_leaves_no_sampler_and_what_was_sampled(tmp_path: Path):
         profile = profile_file(tmp_path, load, [GOODPUT], confidence="none", telemetry=options)
         harness = Harness(tmp_path, "--profile", profile, "--base-url", server.url)
         samples = tmp_path / "report" / SAMPLES_FILE
-        give_up = time.monotonic() + 15
+        give_up = time.monotonic() + 60
         while not samples.exists() or samples.read_text().count("values") < 3:
             assert time.monotonic() < give_up
             time.sleep(0.05)

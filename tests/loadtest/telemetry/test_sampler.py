@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -43,15 +44,16 @@ def test_an_engine_is_sampled_at_every_tick_of_the_runs_clock(tmp_path: Path):
         assert list(first.notes) == [f"telemetry: engine-0 {server.url}"]
         assert list(first.telemetry.series["engine-0", "running"].values) == [3]
         assert not (tmp_path / SAMPLES_FILE).exists()
-        origin_ns = time.perf_counter_ns() + 300_000_000
+        origin_ns = time.perf_counter_ns() + 2_000_000_000
         sampler.start(origin_ns)
-        eventually(lambda: len(samples(tmp_path, "engine-0", "running")) >= 8)
+        eventually(lambda: len(samples(tmp_path, "engine-0", "running")) >= 15)
+        told_s = (time.perf_counter_ns() - origin_ns) / 1e9
         assert sampler.stop() is None
         ended_s = (time.perf_counter_ns() - origin_ns) / 1e9
     seen = open_telemetry(tmp_path)
     counter = seen.series["engine-0", "generation_tokens"]
     assert whys(seen, "engine-0") == set()
-    assert counter.at_s[0] < 0 < ended_s - 0.5 < counter.at_s[-1] < ended_s
+    assert counter.at_s[0] < 0 < told_s < counter.at_s[-1] < ended_s
     assert all(later > earlier for earlier, later in pairwise(counter.values))
     late_ms = [at % FAST_S * 1e3 for at in counter.at_s[1:-1]]
     assert sorted(late_ms)[len(late_ms) // 2] < 100
@@ -117,11 +119,11 @@ def test_a_look_that_took_too_long_costs_its_own_ticks_each_with_the_reason(tmp_
     with metrics_server(text) as server, sampling(tmp_path, engine(server.url)):
         eventually(lambda: len(samples(tmp_path, "engine-0", "running")) >= 2)
         slow[0] = 1.0
-        eventually(lambda: "took" in (tmp_path / SAMPLES_FILE).read_text())
+        eventually(lambda: bool(re.search("took [1-9]", (tmp_path / SAMPLES_FILE).read_text())))
         slow[0] = 0.0
-    missed = open_telemetry(tmp_path).missed["engine-0"]
-    assert sum(why.startswith("the look before took 1.") for _, why in missed) >= 3
-    assert all(round(at / FAST_S, 6) % 1 == 0 for at, _ in missed)
+    lost = [(at, why) for at, why in open_telemetry(tmp_path).missed["engine-0"] if "took" in why]
+    assert sum(bool(re.match("the look before took [1-9]", why)) for _, why in lost) >= 3
+    assert all(round(at / FAST_S, 6) % 1 == 0 for at, _ in lost)
 
 
 def test_a_server_that_dies_and_comes_back_is_missed_meanwhile_and_its_restart_is_told(tmp_path: Path):

@@ -49,7 +49,7 @@ def test_a_file_that_cannot_be_written_is_told_at_the_end(tmp_path: Path):
 
 def test_it_ends_by_itself_at_its_bound(tmp_path: Path):
     with metrics_server(vllm_text()) as server:
-        sampler = Sampler([engine(server.url)], tmp_path / SAMPLES_FILE, bound_s=0.5)
+        sampler = Sampler([engine(server.url)], tmp_path / SAMPLES_FILE, bound_s=3)
         sampler.start(time.perf_counter_ns())
         pid = sampler.pid or 0
         eventually(lambda: not alive(pid))
@@ -85,19 +85,20 @@ if patched:
     import gevent
     def tick():
         while True:
-            ticks.append(time.perf_counter())
+            ticks.append(None)
             gevent.sleep(0.01)
     gevent.spawn(tick)
 with Sampler([Ask("engine-0", "vllm", url, 0.2)], path) as sampler:
     sampler.start(time.perf_counter_ns())
+    started = len(ticks)
     print(sampler.pid, flush=True)
     if sys.argv[6] == "fork" and os.fork() == 0:
         time.sleep(60)  # a worker that holds a copy of every pipe of ours
         os._exit(0)
     time.sleep(float(sys.argv[5]))
+    before = len(ticks)
     print(sampler.stop(), flush=True)
-gaps = [b - a for a, b in zip(ticks, ticks[1:])]
-print(round(max(gaps, default=0), 3), flush=True)
+print(started, len(ticks) - before, flush=True)
 """
 
 
@@ -166,11 +167,17 @@ def test_ctrl_c_in_a_terminal_never_reaches_the_sampler(tmp_path: Path):
 
 
 def test_under_gevent_nobody_waits_for_the_sampler(tmp_path: Path):
-    with metrics_server(vllm_text()) as server, parent(server.url, tmp_path, patched=True, runs_s=1) as (_, process):
+    """Every look takes half a second, one before the run and one at its end: others run on meanwhile."""
+
+    def text() -> str:
+        time.sleep(0.5)
+        return vllm_text()
+
+    with metrics_server(text) as server, parent(server.url, tmp_path, patched=True, runs_s=1) as (_, process):
         out, err = process.communicate(timeout=90)
-    said, longest_gap_s = out.split()
+    said, while_starting, while_stopping = out.split()
     assert (said, err) == ("None", "")
-    assert float(longest_gap_s) < 0.3  # starting and stopping it takes longer than that
+    assert min(int(while_starting), int(while_stopping)) >= 3
 
 
 def test_a_full_disk_ends_the_sampling_and_is_told(tmp_path: Path):

@@ -69,8 +69,9 @@ def sampled(directory: Path, *asks: Ask, at_least: int = 4) -> Telemetry:
 
 
 def whys(seen: Telemetry, name: str) -> set[str]:
-    """Why a source was missed, save for the times when this machine was too busy to look at all."""
-    return {why for _, why in seen.missed.get(name, ())} - {"the sampler got no processor time"}
+    """Why a source was missed, save for the ticks that were lost because this machine was busy."""
+    busy = ("the sampler got no processor time", "the look before took")
+    return {why for _, why in seen.missed.get(name, ()) if not why.startswith(busy)}
 
 
 def row_count(directory: Path, name: str) -> int:
