@@ -67,10 +67,8 @@ def change(comparison: Comparison, subject: str) -> Change:
 
 
 def test_equal_arms_pass_in_nearly_every_run():
-    verdicts = Counter(
-        judge_arms(two_arms(seed, 600), (), [margin(at_most=0.15)]).report.verdict for seed in range(100)
-    )
-    assert verdicts[PASS] >= 95
+    verdicts = Counter(judge_arms(two_arms(seed, 600), (), [margin(at_most=0.15)]).report.verdict for seed in range(40))
+    assert verdicts[PASS] >= 38
     assert verdicts[FAIL] == 0
 
 
