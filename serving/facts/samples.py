@@ -107,19 +107,6 @@ def of_request(metric: str, request: RequestSeen) -> float | None:
     return None if found is None else round(found, MICROSECOND)
 
 
-def samples(metric: str, requests: Sequence[RequestSeen] | Columns) -> list[float]:
-    """Every sample of a metric as a plain list, for runs that are not large; else use `measured`."""
-    found = measured(metric, requests)
-    values = found.values if found.weights is None else np.repeat(found.values, found.weights)
-    listed: list[float] = values.tolist()
-    return listed
-
-
-def schedule_lag(requests: Sequence[RequestSeen] | Columns) -> list[float]:
-    """How late the harness itself let each request go that it sent, in milliseconds."""
-    return samples("schedule_lag", requests)
-
-
 @dataclass(frozen=True)
 class Summary:
     """The statistics of some samples in milliseconds, infinite where failed requests reach. `failed` counts those."""

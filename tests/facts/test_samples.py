@@ -15,8 +15,6 @@ from serving.facts.samples import (
     measured,
     of_request,
     per_request,
-    samples,
-    schedule_lag,
     summary,
 )
 from serving.facts.traffic import Outcome, RequestSeen
@@ -34,6 +32,14 @@ LATE = request(
     completion_tokens=8,
     end_s=12.1,
 )
+
+
+def samples(metric: str, requests: list[RequestSeen]) -> list[float]:
+    """Every sample of a metric, one by one."""
+    found = measured(metric, requests)
+    values = found.values if found.weights is None else found.values.repeat(found.weights)
+    listed: list[float] = values.tolist()
+    return listed
 
 
 @pytest.mark.parametrize(
@@ -102,8 +108,8 @@ def test_a_metric_by_another_name_is_a_mistake():
 
 
 def test_schedule_lag_is_the_harness_alone_without_the_time_a_connection_took():
-    assert schedule_lag([LATE]) == pytest.approx([300.0])
-    assert schedule_lag([request(sent_s=None)]) == []
+    assert samples("schedule_lag", [LATE]) == pytest.approx([300.0])
+    assert samples("schedule_lag", [request(sent_s=None)]) == []
 
 
 def test_a_summary_keeps_failures_as_infinite():
