@@ -21,7 +21,7 @@ EXACT = Program(ttft_ms=1, itl_ms=0.5, tokens=10)
 
 
 def until(true: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 25
     while not true() and time.monotonic() < give_up:
         time.sleep(0.01)
     assert true()
@@ -130,7 +130,8 @@ def test_the_log_holds_the_arrival_and_each_send_and_both_clocks_agree():
     assert served.kernel_stamp
     assert before - 1e6 < served.arrived_ns < after + 1e6, "loopback delivers before sendall returns"
     assert served.arrived_ns <= served.read_ns < served.sent_ns[0]
-    stamps = [at for at, read in zip(got.at_ns, got.reads, strict=False) if b'"content":" t' in read]
+    reads = zip(got.at_ns, got.reads, strict=False)
+    stamps = [at for at, read in reads for _ in range(read.count(b'"content":" t'))]
     assert len(stamps) == len(served.sent_ns) == 10
     assert all(sent < seen for sent, seen in zip(served.sent_ns, stamps, strict=True)), "seen before it was sent"
     assert served.ended_ns is not None
@@ -207,13 +208,13 @@ def test_requests_sent_back_to_back_are_answered_in_order():
 
 
 def test_idle_connections_are_closed_after_the_time_and_busy_ones_are_not():
-    with sse_server(Program(ttft_ms=300, tokens=2), idle_close_s=0.1) as server, dial(server) as connection:
+    with sse_server(Program(ttft_ms=1000, tokens=2), idle_close_s=0.6) as server, dial(server) as connection:
         connection.sendall(asking(close=False))
         read_one(connection)  # longer than the idle time: it was not idle
         assert connection.recv(1) == b""
         closed_ns, ended_ns = time.perf_counter_ns(), server.served[0].ended_ns
     assert ended_ns is not None
-    assert closed_ns - ended_ns > 0.1e9
+    assert closed_ns - ended_ns > 0.6e9
 
 
 def test_a_reuse_limit_meets_the_next_request_with_a_closed_connection():
@@ -260,25 +261,26 @@ def test_a_closed_server_refuses_and_lets_open_streams_end():
         assert idle.recv(1) == b""
 
 
+@pytest.mark.timeout(90)
 def test_a_reader_that_stops_reading_delays_the_stamps_and_not_the_other_streams():
-    long = Program(ttft_ms=0, itl_ms=0, tokens=60_000)
+    long = Program(ttft_ms=0, itl_ms=0, tokens=4_000, token_text=" long" * 800)
 
     def by_number(number: int) -> Program:
         return long if number == 0 else EXACT
 
     with sse_server(by_number) as server, dial(server) as stuck:
         stuck.sendall(asking())
-        until(lambda: bool(server.served) and len(server.served[0].sent_ns) > 100)
+        until(lambda: bool(server.served) and len(server.served[0].sent_ns) > 10)
         sent = [-1, 0]
         while sent[-1] > sent[-2]:
             time.sleep(0.5)
             sent.append(len(server.served[0].sent_ns))
-        assert sent[-1] < 60_000, "the socket's buffers hold less than this"
+        assert sent[-1] < 4_000, "the socket's buffers hold less than this"
         assert get(server).texts == TEN
         resumed = time.perf_counter_ns()
-        assert len(read_to_the_end(stuck).texts) == 60_000
+        assert len(read_to_the_end(stuck).texts) == 4_000
     late = server.served[0].sent_ns
-    assert len(late) == 60_000
+    assert len(late) == 4_000
     assert late[-1] > resumed
     assert list(late) == sorted(late)
 
