@@ -56,7 +56,7 @@ def command(
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     try:
         fields = read_program(program)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--program") from error
     timed = replace(fields, ttft_ms=ttft_ms, itl_ms=itl_ms, tokens=tokens, jitter_ms=jitter_ms)
     server = SseServer(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
+
+import msgspec
 
 Fault = Literal["error_event", "truncate", "abort", "no_done", "no_finish", "reset", "stall", "not_json", "no_content"]
 
@@ -69,7 +71,10 @@ def read_program(text: bytes | str) -> Program:
     known = {field.name for field in fields(Program)}
     if unknown := sorted(body.keys() - known):
         raise ValueError(f"a program has no {', '.join(unknown)}: it has {', '.join(sorted(known))}")
-    values: dict[str, Any] = body
-    if "headers" in values:
-        values["headers"] = tuple((str(name), str(value)) for name, value in values["headers"])
-    return Program(**values)
+    try:
+        program = msgspec.convert(body, Program)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"a program's fields have types: {error}") from error
+    if program.tokens_per_chunk < 1 or (program.cut is not None and program.cut < 1):
+        raise ValueError("tokens_per_chunk and cut are 1 or more")
+    return program

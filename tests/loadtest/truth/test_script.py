@@ -98,3 +98,12 @@ def test_a_program_is_read_from_the_names_of_its_fields():
         read_program('{"ttft": 5}')
     with pytest.raises(ValueError, match="a JSON object"):
         read_program("[]")
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"tokens": "x"}', '{"headers": 5}', '{"fault": "nope"}', '{"tokens_per_chunk": 0}', '{"cut": 0}', "{"],
+)
+def test_a_program_that_no_answer_could_follow_is_refused(body: str):
+    with pytest.raises(ValueError, match=r"types: .*`\$\.|1 or more|Expecting"):
+        read_program(body)
