@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from loadtest.engine import Arm
 from loadtest.load import Sweep
-from loadtest.measured import Measured
+from loadtest.own_figures import OwnFigures
 from loadtest.plan import mode_of
 from loadtest.profile import Profile
 from loadtest.prompts.agreement import agreement
@@ -50,7 +50,7 @@ def head_of(
 
 def end_of(
     requests: Sequence[RequestSeen],
-    measured: Measured,
+    measured: OwnFigures,
     prepared: Prepared,
     *,
     arms: int,
@@ -97,7 +97,7 @@ def _lengths(requests: Sequence[RequestSeen], prepared: Prepared, arms: int) -> 
     }
 
 
-def _lags(measured: Measured) -> dict[str, float] | None:
+def _lags(measured: OwnFigures) -> dict[str, float] | None:
     lags = measured.loop_lag
     if not lags.count:
         return None

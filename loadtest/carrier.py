@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from loadtest.engine import Arm
-from loadtest.measured import Measured
+from loadtest.own_figures import OwnFigures
 from loadtest.profile import Profile
 from loadtest.prompts.prompt import Prompts
 from loadtest.prompts.vocabulary import Costs
@@ -60,7 +60,7 @@ class Carrier(Protocol):
 
     def carry_out(
         self, schedule: Schedule, begin_ns: int, *, run_origin_ns: int | None = None, phase_offset: int = 0
-    ) -> Measured:
+    ) -> OwnFigures:
         """Carry out a schedule that begins at a moment of perf_counter, and wait for its streams."""
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from gevent.event import Event
 
 from loadtest.carrier import Job, Keep
-from loadtest.measured import Measured
+from loadtest.own_figures import OwnFigures
 from loadtest.profile import Profile
 from loadtest.schedule import Schedule
 from serving.errors import CannotObserve
@@ -69,7 +69,7 @@ class _Member:
     started: int = 0
     in_flight: int = 0
     lag_ms: float | None = None
-    measured: Measured | None = None
+    measured: OwnFigures | None = None
     gone: str | None = None
 
 
@@ -85,7 +85,6 @@ class Crew:
         self._shards: list[Schedule] = []
         self._news = Event()
         self._crash: Exception | None = None
-        self._begin_ns = 0
         self.dispatcher: _Gauges | None = None
 
     @property
@@ -108,10 +107,10 @@ class Crew:
 
     def carry_out(
         self, schedule: Schedule, begin_ns: int, *, run_origin_ns: int | None = None, phase_offset: int = 0
-    ) -> Measured:
+    ) -> OwnFigures:
         """Carry out what was prepared, and wait for all workers. Raises what `keep` raised."""
         origin_ns = begin_ns if run_origin_ns is None else run_origin_ns
-        cpu_s, self._begin_ns = time.process_time(), begin_ns
+        cpu_s = time.process_time()
         self.dispatcher = _Gauges(self._members, begin_ns)
         for worker, member in enumerate(self._members):
             if member.gone is None:
@@ -126,7 +125,7 @@ class Crew:
             self._workers.clocks()
             if (gone := self._gone()) is not None:
                 self._trouble(gone)
-        measured = Measured()
+        measured = OwnFigures()
         for member in self._members:
             if member.measured is not None:
                 measured.merge(member.measured)
@@ -208,7 +207,7 @@ class Crew:
                     member.lag_ms = max(member.lag_ms or 0.0, float(report["lag_ms"]))
                 self._record(worker, report["lines"].splitlines())
             case "done":
-                member.measured = Measured.of_document(report["measured"])
+                member.measured = OwnFigures.of_document(report["measured"])
                 member.state = "done"
                 if report["stopped"] and not self._stop.is_set():
                     self._trouble(f"worker {worker + 1} was stopped")

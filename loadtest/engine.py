@@ -16,8 +16,8 @@ from typing import Final
 from gevent.event import Event
 
 from loadtest.dispatcher import Dispatcher
-from loadtest.measured import Measured
 from loadtest.outcome import Reading
+from loadtest.own_figures import OwnFigures
 from loadtest.pool import Pool
 from loadtest.profile import Profile
 from loadtest.prompts.draws import drawn
@@ -76,13 +76,13 @@ class Engine:
 
     def carry_out(
         self, schedule: Schedule, begin_ns: int, *, run_origin_ns: int | None = None, phase_offset: int = 0
-    ) -> Measured:
+    ) -> OwnFigures:
         """Carry out a schedule that begins at a moment of perf_counter, and wait for its streams.
 
         Records count their times from `run_origin_ns`, where the schedule is a part of a longer run, and their phases
         from `phase_offset`. Raises what `on_record` raised.
         """
-        measured = Measured()
+        measured = OwnFigures()
         origin_ns = begin_ns if run_origin_ns is None else run_origin_ns
         now = _Now(schedule, origin_ns, (begin_ns - origin_ns) / 1e9, phase_offset, measured)
         settler = Settler(lambda *settled: self._record(now, *settled), self._stop.set)
@@ -157,7 +157,7 @@ class _Now:
     origin_ns: int
     shift_s: float
     phase_offset: int
-    measured: Measured
+    measured: OwnFigures
 
 
 def _most_open(schedule: Schedule) -> int:

@@ -25,7 +25,7 @@ from loadtest.engine import Arm, Engine
 from loadtest.ledger import Ledger
 from loadtest.live import Recent
 from loadtest.load import Sweep
-from loadtest.measured import Measured
+from loadtest.own_figures import OwnFigures
 from loadtest.plan import schedule_of
 from loadtest.profile import Profile
 from loadtest.prompts.counting import Counter, counter_of
@@ -157,7 +157,7 @@ class Run:
         self.telemetry = open_telemetry(directory)
         return Traffic(plan, tuple(self.requests), end)
 
-    def _carry_out(self, carrier: Carrier, plan: RunPlan, seed: int, directory: Path) -> tuple[int, Measured]:
+    def _carry_out(self, carrier: Carrier, plan: RunPlan, seed: int, directory: Path) -> tuple[int, OwnFigures]:
         """Do it; returns the origin of its times and what the harness measured of itself."""
         try:
             with self._sampled(carrier, directory) as begin:

@@ -16,7 +16,7 @@ from loadtest.carrier import Carrier
 from loadtest.document_parts import Swept
 from loadtest.feasible import requests_for
 from loadtest.load import Sweep as SweepLoad
-from loadtest.measured import Measured
+from loadtest.own_figures import OwnFigures
 from loadtest.plan import probe_of, schedule_of
 from loadtest.profile import Profile
 from loadtest.schedule import Schedule
@@ -46,12 +46,12 @@ class Sweeper:
     ) -> None:
         self._profile, self._engine, self._plan, self._seed = profile, engine, plan, seed
         self._origin_ns, self._stop, self._say = origin_ns, stop, say
-        self._measured = Measured()
+        self._measured = OwnFigures()
         self._runs: list[Traffic] = []
         self._sent = 0
         self.phases: list[Phase] = []
 
-    def search(self, requests: Sequence[RequestSeen]) -> tuple[Swept, Measured]:
+    def search(self, requests: Sequence[RequestSeen]) -> tuple[Swept, OwnFigures]:
         """Probe until the answer is found. `requests` is where the records of the run arrive."""
         load = self._profile.load
         if not isinstance(load, SweepLoad):
@@ -86,7 +86,7 @@ class Sweeper:
         schedule: Schedule,
         first_phase: int,
         requests: Sequence[RequestSeen],
-        measured: Measured,
+        measured: OwnFigures,
         begin_ns: int,
     ) -> Traffic:
         """The probe as a run of its own, to be judged as one."""

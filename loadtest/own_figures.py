@@ -13,7 +13,7 @@ AT_ONCE: Final = 4096
 
 
 @dataclass
-class Measured:
+class OwnFigures:
     """The harness's own figures. Lags are histograms of milliseconds, CPU is in seconds.
 
     `client_lag` is how long received bytes waited in the kernel, for the `stamped` of all `reads`; `coalesced` are the
@@ -47,7 +47,7 @@ class Measured:
         self.client_lag.add_many(self._waits_ms)
         self._waits_ms = array("d")
 
-    def merge(self, other: Measured) -> None:
+    def merge(self, other: OwnFigures) -> None:
         """Take in what another process, or another part of the run, measured, and has settled."""
         self.loop_lag.merge(other.loop_lag)
         self.client_lag.merge(other.client_lag)
@@ -67,7 +67,7 @@ class Measured:
         }
 
     @classmethod
-    def of_document(cls, body: dict[str, Any]) -> Measured:
+    def of_document(cls, body: dict[str, Any]) -> OwnFigures:
         """What another process wrote. Raises KeyError or ValueError for anything else."""
         return cls(
             loop_lag=Histogram.of_document(body["loop_lag"]),
