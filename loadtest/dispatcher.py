@@ -1,7 +1,7 @@
 """Walks the schedule: one greenlet per arrival, latency counted from when it was due, a record for every one of them.
 
-It decides when to send, what could not be sent, and when to stop waiting. It knows neither HTTP nor SSE nor Locust;
-both shells, `python -m loadtest` and the locustfile, drive this one engine. Needs gevent.
+It decides when to send, what could not be sent, and when to stop waiting. It knows neither HTTP nor SSE nor Locust.
+Needs gevent.
 """
 
 from __future__ import annotations
