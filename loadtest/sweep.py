@@ -4,7 +4,8 @@ It decides at which rate to probe next, for how long, and when to stop. It sends
 result comes with its verdict. The rate doubles until a probe does not pass, then the bracket is halved geometrically.
 Unknown is never a pass: that probe is made anew, longer, up to a bound; a rate that stays unknown closes the bracket
 from above and leaves the answer unsettled. The answer is the highest rate at and below which nothing failed or stayed
-unknown, and it was probed twice: once is luck where a server's latency is noisy.
+unknown, and it was probed twice: once is luck where a server's latency is noisy. A search that was cut short may have
+had no time for that; then it says so, and the answer is not settled.
 """
 
 from __future__ import annotations
@@ -113,14 +114,14 @@ def step(state: Sweep, result: Result) -> tuple[Sweep, Probe | Answer]:
     state = replace(state, done=(*state.done, (probe, result)), asked=None)
     rules, ceiling, floor = state.rules, state.ceiling, state.floor
     if len(state.done) >= rules.max_probes:
-        return state, _answer(state, f"stopped after {rules.max_probes} probes, the most allowed (max_probes)")
+        return state, answer_so_far(state, f"stopped after {rules.max_probes} probes, the most allowed (max_probes)")
     if state.verdict_of(result) is Verdict.UNKNOWN and probe.counted_s < rules.longest_probe_s:
         return _ask(state, probe.rate_rps, LONGER * probe.counted_s)
     if floor is None:
         failed = ceiling[0] if ceiling else rules.start_rps
         low = max(failed / 2, lowest_rps(rules, state.requests_needed))
         if low >= failed:
-            return state, _answer(state)
+            return state, answer_so_far(state)
         return _ask(state, low)
     if ceiling is None and floor < rules.max_rps:
         return _ask(state, min(2 * floor, rules.max_rps))
@@ -128,7 +129,7 @@ def step(state: Sweep, result: Result) -> tuple[Sweep, Probe | Answer]:
         return _ask(state, math.sqrt(floor * ceiling[0]))
     if len(passes := state.passes(floor)) < 2:
         return _ask(state, floor, LONGER * passes[-1].counted_s)
-    return state, _answer(state)
+    return state, answer_so_far(state)
 
 
 def _ask(state: Sweep, rate_rps: float, least_s: float = 0.0) -> tuple[Sweep, Probe]:
@@ -137,15 +138,16 @@ def _ask(state: Sweep, rate_rps: float, least_s: float = 0.0) -> tuple[Sweep, Pr
     return replace(state, asked=probe), probe
 
 
-def _answer(state: Sweep, cut_short: str = "") -> Answer:
-    floor, ceiling = state.floor, state.ceiling
+def answer_so_far(state: Sweep, cut_short: str = "") -> Answer:
+    """What the probes came to: all that there need be, unless `cut_short` says why there are no more."""
+    floor, ceiling, why = state.floor, state.ceiling, ""
     if ceiling is None:
-        why = f"{floor or 0:g}/s is sweep.max_rps, and it passed: raise it to find the end"
+        if floor == state.rules.max_rps:
+            why = f"{floor:g}/s is sweep.max_rps, and it passed: raise it to find the end"
     elif ceiling[1] is not Verdict.FAIL:
-        why = f"no probe at {ceiling[0]:g}/s could tell, not even the longest"
-    elif floor is None:
-        why = f"a probe at {ceiling[0]:g}/s failed, the lowest rate that was probed"
+        why = f"no probe at {ceiling[0]:g}/s could tell"
     else:
-        why = f"a probe at {ceiling[0]:g}/s failed"
+        why = f"a probe at {ceiling[0]:g}/s failed" + (", the lowest rate that was probed" if floor is None else "")
+    once = f"{floor:g}/s was probed but once" if floor is not None and len(state.passes(floor)) < 2 else ""
     settled = not cut_short and ceiling is not None and ceiling[1] is Verdict.FAIL
-    return Answer(floor, ceiling[0] if ceiling else None, settled, "; ".join(filter(None, (cut_short, why))))
+    return Answer(floor, ceiling[0] if ceiling else None, settled, "; ".join(filter(None, (cut_short, why, once))))

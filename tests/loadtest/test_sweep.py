@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from loadtest.load import Search
-from loadtest.sweep import Answer, Probe, Result, Sweep, begin, lowest_rps, step
+from loadtest.sweep import Answer, Probe, Result, Sweep, answer_so_far, begin, lowest_rps, step
 from serving.verdict import Verdict
 
 PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
@@ -159,6 +159,18 @@ def test_the_number_of_probes_is_bounded_and_an_answer_cut_short_is_not_settled(
     assert len(state.done) == most
     assert not answer.settled
     assert f"stopped after {most} probes" in answer.why
+    assert "sweep.max_rps" not in answer.why
+    assert "probed but once" in answer.why
+
+
+def test_a_search_that_is_stopped_tells_what_it_has_seen_so_far_and_no_more():
+    state, probe = begin(Search())
+    assert answer_so_far(state, "stopped") == Answer(None, None, False, "stopped")
+    state, _ = step(state, seen(PASS, probe))
+    assert answer_so_far(state, "stopped") == Answer(1, None, False, "stopped; 1/s was probed but once")
+    state, _ = step(state, seen(FAIL, Probe(2, 2, 30)))
+    said = "stopped; a probe at 2/s failed; 1/s was probed but once"
+    assert answer_so_far(state, "stopped") == Answer(1, 2, False, said)
 
 
 def test_each_probe_is_long_enough_for_the_requests_that_its_gates_need():
