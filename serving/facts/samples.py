@@ -3,7 +3,7 @@
 Latency is counted from the schedule, so a server that froze is seen by everyone who should have been served. A request
 that failed was never answered: each of its per-request latencies is infinite, so no failure can improve a quantile.
 The chunk metrics (icl, itl) pool what arrived and cannot see failures; goodput and error_rate do. Samples are whole
-microseconds, as in the ledger, so that a run and its ledger are judged alike.
+microseconds, as in the ledger, so that a run and its ledger are judged alike, but for the last of them.
 """
 
 from __future__ import annotations
