@@ -20,7 +20,7 @@ from loadtest.own_figures import OwnFigures
 from loadtest.plan import probe_of, schedule_of
 from loadtest.profile import Profile
 from loadtest.schedule import Schedule
-from loadtest.sweep import Answer, Probe, Result, begin, step
+from loadtest.sweep import Answer, Probe, Result, answer_so_far, begin, step
 from serving.errors import CannotAct
 from serving.facts.columns import columns
 from serving.facts.traffic import Phase, RequestSeen, RunEnd, RunPlan, Traffic
@@ -60,10 +60,11 @@ class Sweeper:
         answer: Probe | Answer = asked
         while isinstance(answer, Probe):
             if self._stop.is_set():
-                answer = Answer(state.floor, None, False, "the run was stopped")
+                answer = answer_so_far(state, "the run was stopped")
                 break
             result = self._probe(answer, requests)
-            self._say(f"probe {answer.number}: {answer.rate_rps:.3g}/s {result.verdict.value} {result.why}".rstrip())
+            verdict = state.verdict_of(result).value
+            self._say(f"probe {answer.number}: {answer.rate_rps:.3g}/s {verdict} {result.why}".rstrip())
             state, answer = step(state, result)
         return Swept(state, answer, tuple(self._runs)), self._measured
 
@@ -118,13 +119,12 @@ class Sweeper:
             for request in run.requests
         )
         believed = doubt(harness) is None
-        why = next((found.why for found in report.findings if found.verdict in (Verdict.FAIL, Verdict.UNKNOWN)), "")
-        return Result(
-            report.verdict,
-            len(run.window) / probe.counted_s,
-            ended / probe.counted_s if believed else None,
-            why,
+        offered_per_s, achieved_per_s = len(run.window) / probe.counted_s, ended / probe.counted_s
+        kept_up = f"of {offered_per_s:.3g} requests a second {achieved_per_s:.3g} ended well" if believed else ""
+        why = next(
+            (found.why for found in report.findings if found.verdict in (Verdict.FAIL, Verdict.UNKNOWN)), kept_up
         )
+        return Result(report.verdict, offered_per_s, achieved_per_s if believed else None, why)
 
 
 def _shifted(phase: Phase, probe: Probe, shift_s: float) -> Phase:
