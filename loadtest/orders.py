@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import asdict
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +29,8 @@ from loadtest.target import Served
 from serving.errors import CannotAct, CannotObserve
 from serving.facts.traffic import Phase
 
-NAMED: Final = ("api_key_env", "api_key_file", "ca_cert", "client_cert", "client_key")
+FILES: Final = ("api_key_file", "ca_cert", "client_cert", "client_key")
+NAMED: Final = ("api_key_env", *FILES)
 COMPARED: Final = 8
 Names = Mapping[str, str | None]
 
@@ -49,7 +51,8 @@ def job_document(job: Job, profile: Profile, names: Names) -> dict[str, Any]:
 def job_of_document(body: Mapping[str, Any]) -> Job:
     """The job that a document tells of. Raises CannotAct when this machine would ask for something else."""
     profile = Profile.model_validate(body["profile"])
-    asked = Asked(**{name: value for name, value in body["names"].items() if value is not None})
+    named = {name: value for name, value in body["names"].items() if value is not None}
+    asked = Asked(**{name: Path(value) if name in FILES else value for name, value in named.items()})
     arms = tuple(
         Arm(asked.target(arm["url"]), Served(arm["model"], arm["counts_tokens"]), arm["name"]) for arm in body["arms"]
     )

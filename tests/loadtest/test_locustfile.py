@@ -217,10 +217,13 @@ def test_a_worker_that_goes_in_the_middle_makes_the_run_invalid(tmp_path: Path, 
 
 
 def test_workers_of_other_machines_serve_their_master_and_end_with_0(tmp_path: Path):
+    (tmp_path / "key").write_text("sk-topsecret\n")
     with sse_server() as server:
-        master, workers = cluster(tmp_path, profile_file(tmp_path, STEADY), server.url, 2)
+        args = ("--api-key-file", str(tmp_path / "key"))
+        master, workers = cluster(tmp_path, profile_file(tmp_path, STEADY), server.url, 2, *args)
         done = master.wait()
         codes = [worker.wait().code for worker in workers]
+        assert {served.headers["authorization"] for served in server.served} == {"Bearer sk-topsecret"}
     assert done.code == 0, done.err
     assert sorted(seen.index for seen in done.ledger.requests) == list(range(20))
     assert codes == [0, 0]

@@ -148,6 +148,16 @@ def test_prompts_are_made_again_with_the_masters_costs_and_lengths(monkeypatch: 
     assert ("Authorization", "Bearer sk-own") in again.arms[0].target.headers
 
 
+def test_keys_and_certificates_in_files_are_each_machines_own(tmp_path: Path):
+    (tmp_path / "key").write_text("sk-own\n")
+    job = job_of()
+    body = job_document(job, job.profile, {"api_key_file": str(tmp_path / "key")})
+    assert ("Authorization", "Bearer sk-own") in job_of_document(travelled(body)).arms[0].target.headers
+    body = job_document(job, job.profile, {"api_key_file": str(tmp_path / "none")})
+    with pytest.raises(Refused, match="none: No such file"):
+        job_of_document(travelled(body))
+
+
 def test_another_file_of_prompts_under_the_same_name_is_refused(tmp_path: Path):
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"prompt": "one"}\n')
