@@ -141,13 +141,13 @@ class Run:
             lengths = None if schedule is None else schedule.lengths
             job = Job(self.profile, self._arms, prepared.prompts, seed, costs, lengths)
             self.carrier = carrier = self.carrier_of(job, keep, self._stop, self.stop)
-            origin_ns, measured = self._carry_out(carrier, plan, seed, directory)
+            measured = self._carry_out(carrier, plan, seed, directory)
             end = end_of(
                 self.requests,
                 measured,
                 prepared,
                 arms=len(self._arms),
-                elapsed_s=(perf_counter_ns() - origin_ns) / 1e9,
+                elapsed_s=self.elapsed_s,
                 interrupted=self.interrupted,
                 workers=self.profile.workers,
                 clock_uncertainty_ms=carrier.clock_uncertainty_ms if isinstance(carrier, Crew) else None,
@@ -157,19 +157,18 @@ class Run:
         self.telemetry = open_telemetry(directory)
         return Traffic(plan, tuple(self.requests), end)
 
-    def _carry_out(self, carrier: Carrier, plan: RunPlan, seed: int, directory: Path) -> tuple[int, OwnFigures]:
-        """Do it; returns the origin of its times and what the harness measured of itself."""
+    def _carry_out(self, carrier: Carrier, plan: RunPlan, seed: int, directory: Path) -> OwnFigures:
+        """Do it; returns what the harness measured of itself."""
         try:
             with self._sampled(carrier, directory) as begin:
                 if self.schedule is not None:
                     carrier.prepare(self.schedule)
-                    origin_ns = begin()
-                    return origin_ns, carrier.carry_out(self.schedule, origin_ns)
+                    return carrier.carry_out(self.schedule, begin())
                 origin_ns = begin()
                 sweeper = Sweeper(self.profile, carrier, plan, seed, origin_ns, self._stop, self.say)
                 self.phases = sweeper.phases
                 self.swept, measured = sweeper.search(self.requests)
-                return origin_ns, measured
+                return measured
         finally:
             carrier.close()
 
