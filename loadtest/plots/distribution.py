@@ -17,7 +17,7 @@ from serving.facts.traffic import RequestSeen, Traffic
 
 CURVE_POINTS: Final = 400
 SLOWEST: Final = 100
-OUTSIDE: Final = 0.005  # of a curve may lie left of the picture: chunks that came together have no gap at all
+FASTEST: Final = 100  # times as fast as the median is as good as nothing: chunks that came together have no gap at all
 SHARES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "max": 1.0}
 NOTE: Final = "Share of all that took at most so long; failed requests keep a curve below 100 %."
 HOVER: Final = "%{y:.2f} % within %{x:,.4~g} ms"
@@ -70,7 +70,7 @@ def _empty(name: str, about: str, curves: Sequence[Measured], limits: Sequence[f
     finite = [values for found in curves if len(values := found.values[np.isfinite(found.values)])]
     if not finite:
         return None
-    low = min(float(np.quantile(values, OUTSIDE, method="lower")) for values in finite)
+    low = min(max(float(values.min()), float(np.median(values)) / FASTEST) for values in finite)
     high = max(float(values.max()) for values in finite)
     x = log_axis(min([low, *limits]), max([high, *limits]), "milliseconds")
     y = {"range": [0, 101], "title": title("% of all"), "tick0": 0, "dtick": 25}

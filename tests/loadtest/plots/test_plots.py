@@ -151,13 +151,14 @@ def test_a_moment_at_the_end_is_no_rate_of_its_own():
         assert float(np.dot(rates[:-1], np.diff(x))) == pytest.approx({"rates": 31, "tokens-out": 152}[name])
 
 
-def test_a_few_chunks_that_came_together_do_not_squeeze_the_curves_into_a_corner():
+@pytest.mark.parametrize("most", [pytest.param(1, id="one"), pytest.param(20, id="many")])
+def test_chunks_that_came_together_do_not_squeeze_the_curves_into_a_corner(most: int):
     """Their gaps are next to nothing, and a logarithmic axis would give most of its length to them."""
     apart = [request(n, itl_s=0.010 + n / 10_000, tokens=21) for n in range(30)]
-    together = request(30, chunk_s=(30.1, 30.1, 30.100001, 30.12), completion_tokens=4)
-    axis = drawn(traffic(*apart, together))["between"].x["range"]
-    assert 10 ** axis[0] > 5
-    x, y = trace(drawn(traffic(*apart, together))["between"], "itl")
+    together = [request(n, chunk_s=(n + 0.1, n + 0.1, n + 0.100001, n + 0.12)) for n in range(30, 30 + most)]
+    plot = drawn(traffic(*apart, *together))["between"]
+    assert 0.05 < 10 ** plot.x["range"][0] < 10
+    x, y = trace(plot, "itl")
     assert min(x) == 0.001  # zero has no place on it
     assert max(y) == 100
 
