@@ -96,5 +96,6 @@ def verdict_text(conclusion: Conclusion, directory: Path, *, color: bool) -> str
     if lag:
         lines.append(f"  harness  {milliseconds(lag['p99'])} late at p99")
     where = directory / ("report.html" if not conclusion.unwritten else "")
-    lines += ["", f"{body['verdict'].upper()} (exit code {conclusion.exit_code}): {where}", ""]
+    code = "" if body["environment"]["interrupted"] else f" (exit code {conclusion.exit_code})"  # or the signal's own
+    lines += ["", f"{body['verdict'].upper()}{code}: {where}", ""]
     return "\n".join(lines)

@@ -33,7 +33,10 @@ def json_schema() -> str:
         command={"const": "loadtest"},
         title=TEXT,
         verdict=VERDICT,
-        exit_code={"enum": [0, 1, 3], "description": "0 pass, 1 fail, 3 invalid."},
+        exit_code={
+            "enum": [0, 1, 3],
+            "description": "0 pass, 1 fail, 3 invalid. A process ends with 130 after Ctrl-C.",
+        },
         findings={"type": "array", "items": finding},
         load=_load(),
         outcomes=_closed(**{outcome.value: COUNT for outcome in Outcome})

@@ -294,6 +294,9 @@ def test_conclude_writes_every_file_and_the_text_ends_with_the_verdict(tmp_path:
     assert text.splitlines()[-1] == f"PASS (exit code 0): {tmp_path / 'report.html'}"
     text = verdict_text(conclude(NOTHING, PROFILE, [], tmp_path), tmp_path, color=False)
     assert text.splitlines()[-1].startswith("INVALID (exit code 3)")
+    late = replace(GOOD, end=replace(GOOD.end, interrupted="Ctrl-C"))  # which has an exit code of its own
+    text = verdict_text(conclude(late, PROFILE, [], tmp_path), tmp_path, color=False)
+    assert text.splitlines()[-1] == f"INVALID: {tmp_path / 'report.html'}"
 
 
 @pytest.mark.parametrize(
