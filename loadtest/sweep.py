@@ -33,8 +33,9 @@ class Probe:
 class Result:
     """What a probe showed, over the part of it that counts.
 
-    `achieved_per_s` are requests that ended well within that part, whenever they were due; None where that is not to be
-    believed (the harness was late). `verdict` is that of the SLOs: only PASS is one.
+    `achieved_per_s` are requests that ended well within that part, whenever they were due. It is moved by the shortest
+    answer, so that long ones are not taken for late ones. None where that is not to be believed (the harness was late).
+    `verdict` is that of the SLOs: only PASS is one.
     """
 
     verdict: Verdict

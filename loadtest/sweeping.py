@@ -113,11 +113,9 @@ class Sweeper:
         report = judge_traffic(run, self._profile.slos, self._profile.harness, self._profile.confidence)
         harness = judge_harness(run, columns(run.window), self._profile.harness)
         counted = [phase for phase in self.phases if phase.counts][-1]
-        end_s = counted.start_s + probe.counted_s
-        ended = sum(
-            request.ok and request.end_s is not None and counted.start_s <= request.end_s < end_s
-            for request in run.requests
-        )
+        ends = [(one.end_s, one.end_s - one.scheduled_s) for one in run.requests if one.ok and one.end_s is not None]
+        from_s = counted.start_s + min((e2e_s for _, e2e_s in ends), default=0.0)
+        ended = sum(from_s <= end_s < from_s + probe.counted_s for end_s, _ in ends)
         believed = doubt(harness) is None
         offered_per_s, achieved_per_s = len(run.window) / probe.counted_s, ended / probe.counted_s
         kept_up = f"of {offered_per_s:.3g} requests a second {achieved_per_s:.3g} ended well" if believed else ""
