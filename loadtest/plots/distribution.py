@@ -62,7 +62,7 @@ def _distribution(name: str, about: str, metrics: Sequence[str], rows: Columns, 
         _curve(plot, found, metric, color, dashed=metric == "ttft_wire")
     for slo, limit in limits:
         text = f"{slo.metric} {slo.statistic} ≤ {limit:,g} ms"
-        plot.limit(limit, SHARES.get(slo.statistic, 0.5), text, PALETTE[metrics.index(slo.metric)])
+        plot.limit(limit, SHARES.get(slo.statistic), text, PALETTE[metrics.index(slo.metric)])
     return plot
 
 

@@ -88,13 +88,14 @@ class Plot:
         )
         self._add(trace, text, color, "%{y:,}")
 
-    def limit(self, x: float, share: float, text: str, color: str) -> None:
-        """A limit on the x axis: the line that a curve must have crossed at this share, on its left."""
+    def limit(self, x: float, share: float | None, text: str, color: str) -> None:
+        """A limit on the x axis; the mark at a share is what a curve must pass on its left. A mean has none."""
         line = {"color": f"var(--{color})", "width": 1.2, "dash": "dash"}
         self.shapes.append({"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 100, "line": line})
-        marker = {"color": f"var(--{color})", "size": 9, "symbol": "diamond"}
-        at = {"x": [x], "y": [100 * share], "mode": "markers", "marker": marker, "name": escape(text)}
-        self.traces.append(go.Scatter(**at, hovertemplate=f"{escape(text)}<extra></extra>", cliponaxis=False))
+        if share is not None:
+            marker = {"color": f"var(--{color})", "size": 9, "symbol": "diamond"}
+            at = {"x": [x], "y": [100 * share], "mode": "markers", "marker": marker, "name": escape(text)}
+            self.traces.append(go.Scatter(**at, hovertemplate=f"{escape(text)}<extra></extra>", cliponaxis=False))
         self.notes.append(
             {
                 "x": float(np.log10(x)),

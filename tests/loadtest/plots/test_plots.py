@@ -82,6 +82,15 @@ def test_the_limits_of_the_gates_are_drawn_where_a_curve_must_have_passed():
     assert figure["layout"]["xaxis"]["type"] == "log"
 
 
+def test_the_limit_of_a_mean_is_a_line_without_a_place_on_it():
+    (plot,) = (
+        plot for plot in plots(RICH, [Slo(metric="ttft", statistic="mean", at_most_ms=300)]) if plot.name == "answer"
+    )
+    figure = plot.figure()
+    assert [shape["x0"] for shape in figure["layout"]["shapes"]] == [300]
+    assert "markers" not in {data["mode"] for data in figure["data"]}
+
+
 def test_latency_stands_at_the_scheduled_time_and_failures_at_the_upper_edge():
     plot = drawn(RICH)["latency"]
     x, y = trace(plot, "ttft")
