@@ -100,6 +100,10 @@ def _askable(messages: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def _text(found: Any, key: str) -> str:
     if not isinstance(found, str):
         raise WrongShape(f"has a `{key}` that is not text: give plain text")
+    try:
+        found.encode()
+    except UnicodeEncodeError as error:
+        raise WrongShape(f"has a `{key}` with half a character (\\ud800 to \\udfff): mend or drop it") from error
     return found
 
 

@@ -153,6 +153,7 @@ def test_blank_lines_a_byte_order_mark_and_carriage_returns_do_no_harm(tmp_path:
         pytest.param("[1]", "entry on line 1 is not an object: give", id="numbers"),
         pytest.param('{"text": "a"}', "entry on line 1 has no prompt: give", id="no-known-key"),
         pytest.param('{"prompt": "a", "messages": []}', "has prompt and messages: give", id="two-keys"),
+        pytest.param('{"prompt": "a \\ud800"}', "has a `prompt` with half a character", id="half-a-surrogate"),
         pytest.param('{"prompt": 3}', "has a `prompt` that is not text", id="number-as-prompt"),
         pytest.param('{"messages": {}}', "has messages that are no list", id="messages-no-list"),
         pytest.param('{"messages": ["a"]}', "has in messages no object as number 1", id="message-no-object"),
