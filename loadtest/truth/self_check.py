@@ -38,7 +38,7 @@ SERVER_LATE_MS: Final = 5.0  # it states what it did, however late; but a machin
 TPOT_SHARE: Final = 0.01
 CPU_US: Final = 25.0
 REQUEST_CPU_US: Final = 150.0
-FEW: Final = 32  # below, what a run costs at all is shared by too few chunks
+BUSY: Final = 128  # with fewer streams nearly every chunk pays for a wake-up of its own, at a rate that costs little
 RATE: Final = 50
 LAG_MS: Final = 2.0
 TIMED: Final = Program(ttft_ms=50, itl_ms=10, tokens=32)
@@ -162,12 +162,12 @@ def _streamed(level: Level) -> Iterator[Finding]:
         violations(found, Bounds(tpot_share=TPOT_SHARE)),
         why,
     )
-    if streams >= FEW:
+    if streams >= BUSY:
         yield _cost(level)
 
 
 def _cost(level: Level) -> Finding:
-    """Processor time of all that was received."""
+    """Processor time of all that was received, at a rate at which it matters."""
     cpu, allowed = level.cpu_us_per_chunk, CPU_US + REQUEST_CPU_US / TIMED.tokens
     return _judged(
         f"CPU, {level.name}",

@@ -29,7 +29,7 @@ GOOD = Compared(
     wrongly_ok=(),
     wrongly_failed=(),
 )
-LEVEL = Level("32 streams", 32, GOOD, server_late_p99_ms=0.3, client_lag_p99_ms=0.1, cpu_us_per_chunk=20.0)
+LEVEL = Level("128 streams", 128, GOOD, server_late_p99_ms=0.3, client_lag_p99_ms=0.1, cpu_us_per_chunk=20.0)
 
 
 def judged(monkeypatch: pytest.MonkeyPatch, level: Level) -> dict[str, Finding]:
@@ -47,7 +47,7 @@ def judged(monkeypatch: pytest.MonkeyPatch, level: Level) -> dict[str, Finding]:
 
     monkeypatch.setattr(self_check, "measure", measure)
     monkeypatch.setattr(self_check, "truth_process", lambda *_, **__: Nobody())
-    report, levels = self_check.run((32,))
+    report, levels = self_check.run((128,))
     assert len(levels) == 2 + len(self_check.AWKWARD)
     return {finding.subject: finding for finding in report.findings}
 
@@ -60,25 +60,25 @@ def with_compared(**changes: object) -> Level:
 def test_a_harness_that_is_right_passes(monkeypatch: pytest.MonkeyPatch):
     found = judged(monkeypatch, LEVEL)
     assert {finding.verdict for finding in found.values()} == {Verdict.PASS}
-    assert found["TTFT, 32 streams"].observed == "+0.10 / +0.70 ms"
+    assert found["TTFT, 128 streams"].observed == "+0.10 / +0.70 ms"
 
 
 @pytest.mark.parametrize(
     ("level", "subject"),
     [
-        pytest.param(with_compared(ttft_told_ms=(50.5, 50.9)), "TTFT, 32 streams", id="ttft-p50"),
-        pytest.param(with_compared(ttft_told_ms=(50.1, 51.3)), "TTFT, 32 streams", id="ttft-p99"),
-        pytest.param(with_compared(ttft_told_ms=(49.5, 50.2)), "TTFT, 32 streams", id="ttft-too-early"),
-        pytest.param(with_compared(ttft_told_ms=None), "TTFT, 32 streams", id="ttft-not-seen"),
-        pytest.param(with_compared(tpot_share=-0.02), "TPOT, 32 streams", id="tpot"),
-        pytest.param(with_compared(tpot_share=None), "TPOT, 32 streams", id="tpot-not-seen"),
+        pytest.param(with_compared(ttft_told_ms=(50.7, 50.9)), "TTFT, 128 streams", id="ttft-p50"),
+        pytest.param(with_compared(ttft_told_ms=(50.1, 53.4)), "TTFT, 128 streams", id="ttft-p99"),
+        pytest.param(with_compared(ttft_told_ms=(49.3, 50.2)), "TTFT, 128 streams", id="ttft-too-early"),
+        pytest.param(with_compared(ttft_told_ms=None), "TTFT, 128 streams", id="ttft-not-seen"),
+        pytest.param(with_compared(tpot_share=-0.02), "TPOT, 128 streams", id="tpot"),
+        pytest.param(with_compared(tpot_share=None), "TPOT, 128 streams", id="tpot-not-seen"),
         pytest.param(with_compared(lag_p99_ms=2.5), "lag, 50/s", id="lag"),
         pytest.param(with_compared(wrong_tokens=("a",)), "tokens and outcomes", id="tokens"),
         pytest.param(with_compared(wrong_chunks=("a",)), "tokens and outcomes", id="chunks"),
         pytest.param(with_compared(wrongly_ok=("a",)), "tokens and outcomes", id="outcomes"),
         pytest.param(with_compared(missing=("a",)), "tokens and outcomes", id="lost"),
-        pytest.param(replace(LEVEL, cpu_us_per_chunk=33.0), "CPU, 32 streams", id="cpu"),
-        pytest.param(replace(LEVEL, cpu_us_per_chunk=None), "CPU, 32 streams", id="cpu-not-seen"),
+        pytest.param(replace(LEVEL, cpu_us_per_chunk=33.0), "CPU, 128 streams", id="cpu"),
+        pytest.param(replace(LEVEL, cpu_us_per_chunk=None), "CPU, 128 streams", id="cpu-not-seen"),
     ],
 )
 def test_a_figure_beyond_its_bound_fails_and_says_what_to_do(
@@ -105,6 +105,7 @@ def test_the_whole_check_counts_exactly_and_says_so_in_one_document():
     assert whole.returncode == body["exit_code"]
     assert whole.stderr.splitlines()[0] == "self-check: 1 stream"
     found = {finding["subject"]: finding for finding in body["findings"]}
+    assert [subject for subject in found if subject.startswith("CPU")] == ["CPU, 128 streams"]
     assert found["tokens and outcomes"]["verdict"] == "pass"
     assert [level["name"] for level in body["levels"][:4]] == ["1 stream", "32 streams", "128 streams", "50/s"]
     for level in body["levels"]:
