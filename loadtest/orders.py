@@ -51,8 +51,8 @@ def job_document(job: Job, profile: Profile, names: Names) -> dict[str, Any]:
 def job_of_document(body: Mapping[str, Any]) -> Job:
     """The job that a document tells of. Raises CannotAct when this machine would ask for something else."""
     profile = Profile.model_validate(body["profile"])
-    named = {name: value for name, value in body["names"].items() if value is not None}
-    asked = Asked(**{name: Path(value) if name in FILES else value for name, value in named.items()})
+    named: dict[str, Any] = {name: value for name, value in body["names"].items() if value is not None}
+    asked = Asked(**named | {name: Path(path) for name, path in named.items() if name in FILES})
     arms = tuple(
         Arm(asked.target(arm["url"]), Served(arm["model"], arm["counts_tokens"]), arm["name"]) for arm in body["arms"]
     )
