@@ -89,7 +89,8 @@ def _requests_needed(slo: Slo, profile: Profile) -> int:
     if found is not None:
         q = float(found[1]) / 100
         samples = max(samples_needed(q), 1 if confidence == "none" else samples_for_bound(q, confidence))
-        per_request = max(1, profile.max_tokens - 1) if slo.metric in PER_CHUNK else 1
+        many = slo.metric in PER_CHUNK and confidence == "none"  # gaps of one request are no independent samples
+        per_request = max(1, profile.max_tokens - 1) if many else 1
         return math.ceil(samples / per_request)
     good = slo.at_least_share if slo.at_most_share is None else 1 - slo.at_most_share
     sampled = slo.metric != "sanity"  # only golden prompts have it, and how many of those there are is not known here
