@@ -40,8 +40,12 @@ class Ask:
 
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port out of range, or half an IPv6 address
+        known = False
+    if not known:
         raise ValueError(f"{url!r} is not an http:// or https:// address")
     if parts.username is not None or parts.query or parts.fragment:
         raise ValueError("an address here has no user, no query and no fragment: it is shown in the report")
@@ -104,10 +108,11 @@ def sorted_gates(profile: Any) -> Any:
         return profile
     gates = [slo for slo in slos if isinstance(slo, dict) and "telemetry" in slo]
     options = profile.get("telemetry", {})
-    if not gates or not isinstance(options, dict):
+    given = options.get("gates", ()) if isinstance(options, dict) else None
+    if not gates or not isinstance(given, list | tuple):
         return profile
     kept = [slo for slo in slos if slo not in gates]
-    return profile | {"slos": kept, "telemetry": options | {"gates": [*options.get("gates", ()), *gates]}}
+    return profile | {"slos": kept, "telemetry": options | {"gates": [*given, *gates]}}
 
 
 def asks_of(options: TelemetryOptions, base_url: str) -> tuple[Ask, ...]:

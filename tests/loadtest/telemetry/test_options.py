@@ -60,6 +60,8 @@ def test_off_means_off_in_yaml_too():
         pytest.param({"engine": []}, "Extra inputs", id="unknown-key"),
         pytest.param({"engines": ["a:8000"]}, "not an http", id="no-scheme"),
         pytest.param({"engines": ["http://"]}, "not an http", id="no-host"),
+        pytest.param({"engines": ["http://a:99999999"]}, "not an http", id="no-such-port"),
+        pytest.param({"engines": ["http://[::1"]}, "not an http", id="half-an-address"),
         pytest.param({"engines": ["http://user:key@a:8000"]}, "has no user", id="a-secret-in-the-address"),
         pytest.param({"agents": ["http://a:8081/?token=x"]}, "no query", id="a-secret-in-the-query"),
         pytest.param({"dcgm": ["http://a:9400", "http://a:9400/metrics"]}, "http://a:9400 twice", id="twice"),
@@ -105,6 +107,7 @@ def test_no_gates_means_none_over_telemetry_either(tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
+        pytest.param("[{telemetry: waiting, statistic: p95, at_most: 10}]", "3", "telemetry.gates", id="no-list"),
         pytest.param("at_most: 0.95", "at_most_ms: 1", "telemetry.gates.1.at_most_ms", id="a-limit-of-another-gate"),
         pytest.param("kv_cache_usage", "kv_cache", "unknown telemetry 'kv_cache': known are running", id="no-metric"),
         pytest.param("duration_s: 60", "duration_s: 19", "waiting p95 needs 20 samples and 19 will count", id="short"),
