@@ -120,9 +120,8 @@ def _latency(slo: Slo, limit: float, rows: Columns, confidence: Confidence) -> _
     if high <= limit:
         return _Answer(Verdict.PASS, observed, f"within the limit: {sure}at most {_ms(high)}")
     if low > limit:
-        return _Answer(
-            Verdict.FAIL, observed, f"over the limit: {sure}at least {_ms(low)}{NEVER if found.failed else ''}"
-        )
+        floor = _ms(low) if math.isinf(low) else f"at least {_ms(low)}"
+        return _Answer(Verdict.FAIL, observed, f"over the limit: {sure}{floor}{NEVER if found.failed else ''}")
     if confidence == "none" or (found.missing and found.largest <= limit):
         why = f"{found.missing} of {total} samples could not be counted, and the limit lies among them"
         return _Answer(Verdict.UNKNOWN, observed, why, "load a server that reports usage for each stream")
