@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -85,6 +86,8 @@ def _shown(result: str, directory: Path, code: int) -> int:
 
 def main() -> int:
     """Run the command line; returns the exit code. Every error is one line."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a stream is a file; workers inherit it
     hub = gevent.get_hub()
     hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)  # gevent would print it before we can say it in one word
     try:

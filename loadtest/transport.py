@@ -2,11 +2,12 @@
 
 The receive path, a callback of the event loop, stamps, stores and follows HTTP's framing to know where the message
 ends; what the body says is read after the stream. It never raises for what a server or a network did: the Wire says how
-it ended.
+it ended. What this machine refuses is no outcome of the server's: that raises CannotAct.
 """
 
 from __future__ import annotations
 
+import errno
 import ssl
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -19,6 +20,7 @@ from gevent.event import Event
 from loadtest.connection import NO_STAMP, Address, Connection, Peer, open_connection
 from loadtest.http1 import Malformed, ResponseReader
 from loadtest.pool import Pool
+from serving.errors import CannotAct
 
 __all__ = ["Address", "Cut", "Ending", "Limits", "Peer", "Wire", "exchange"]
 
@@ -116,6 +118,8 @@ def _connect(peer: Peer, limits: Limits, wire: Wire) -> Connection | None:
     except TimeoutError:
         wire.ending, wire.why = Ending.TIMEOUT, f"no connection within {limits.connect_s:g} s"
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise CannotAct("too many open files: raise `ulimit -n`, or lower max_in_flight") from error
         wire.ending, wire.why = Ending.UNREACHABLE, _said(error)
     return None
 

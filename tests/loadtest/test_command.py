@@ -168,6 +168,15 @@ def test_the_smoke_profile_runs_a_closed_loop(tmp_path: Path):
     assert done.report["load"]["offered_per_s"] is None
 
 
+def test_more_streams_than_files_are_allowed_at_first_are_no_trouble(tmp_path: Path):
+    few = "import resource; most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+    few += "resource.setrlimit(resource.RLIMIT_NOFILE, (60, most)); from loadtest.__main__ import main; main()"
+    profile = profile_file(tmp_path, {"closed_loop": {"concurrency": 80, "requests": 80}})
+    with sse_server(Program(ttft_ms=1_000)) as server:
+        done = Harness(tmp_path, "--profile", profile, "--base-url", server.url, command=("-c", few)).wait()
+    assert done.report["outcomes"]["ok"] == 80, done.err
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

@@ -19,7 +19,7 @@ from loadtest.outcome import settle
 from loadtest.pool import Pool
 from loadtest.target import target_of
 from loadtest.transport import Ending, Limits, Peer, Wire, exchange
-from serving.errors import CannotObserve
+from serving.errors import CannotAct, CannotObserve
 from serving.facts.traffic import Outcome
 from tests.fakes.sse_server import Program, SseServer, sse_server
 from tests.loadtest.asking import LIMITS, PROMPT, ask
@@ -138,6 +138,15 @@ def test_a_refused_connection_is_an_http_error_that_was_never_sent():
     exchange(Peer("127.0.0.1", address[1], ((socket.AF_INET, address),)), b"", LIMITS, wire)
     seen = settle(0, "p", 0.0, wire, 0)
     assert (seen.outcome, seen.reason, seen.sent_s) == (Outcome.HTTP_ERROR, "no answer: connection refused", None)
+
+
+def test_files_that_this_machine_refuses_are_no_outcome_of_the_server(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(connection, "_RawSocket", refuse)
+    with pytest.raises(CannotAct, match="raise `ulimit -n`, or lower max_in_flight"):
+        exchange(Peer("127.0.0.1", 9, ((socket.AF_INET, ("127.0.0.1", 9)),)), b"", LIMITS, Wire())
 
 
 def test_the_next_address_is_tried_when_the_first_refuses():
