@@ -34,7 +34,8 @@ def settle(
 ) -> RequestSeen:
     """The record of a request, from what its wire saw. Times become seconds since `origin_ns`.
 
-    `check` looks at the text of a good answer and says whether it is sane; the text goes no further.
+    `check` looks at the text of an answer and says whether it is sane, which one that is not good never is; the text
+    goes no further.
     """
     reading = Reading(wire)
     while not reading.step():
@@ -87,6 +88,7 @@ class Reading:
         outcome, reason = _judge(wire, completion)
         opened = None if wire.connected_ns is None or wire.begun_ns is None else wire.connected_ns - wire.begun_ns
         first_ns = self._chunks_ns[0] if self._chunks_ns else None
+        held = None if check is None else check(completion.text)
         return RequestSeen(
             index=index,
             prompt=prompt,
@@ -110,7 +112,7 @@ class Reading:
             phase=phase,
             arm=arm,
             replica=_name(response.headers.get(REPLICA_HEADER)),
-            sane=check(completion.text) if check is not None and outcome is Outcome.OK else None,
+            sane=None if held is None else held and outcome is Outcome.OK,
             resends=wire.resends,
         )
 

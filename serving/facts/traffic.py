@@ -48,9 +48,9 @@ class RequestSeen:
     all carried as many, None where the server did not let that be known exactly), `content_s` the arrival of the first
     content that is not reasoning, `end_s` the arrival of [DONE], or of the end where none came. `status` is the HTTP
     status, `reason` one line that says why the outcome is not `ok`. `phase` is an index into the plan's phases, `arm`
-    names the side of an A/B run, `replica` the server that answered where it said so, `sane` whether a golden answer
-    held what was expected, `resends` how often a connection that had stood idle was found dead and replaced.
-    `first_lag_ms` is how long the first chunk waited in the kernel before the harness read it: it is not in `first_s`
+    names the side of an A/B run, `replica` the server that answered where it said so, `sane` whether a golden question
+    got a good answer that held what was expected, `resends` how often a connection that had stood idle was found dead
+    and replaced. `first_lag_ms` is how long the first chunk waited in the kernel before the harness read it: it is not in `first_s`
     where the kernel's own stamps could be had.
     """
 
