@@ -65,7 +65,7 @@ def end_of(
         records=len(requests),
         elapsed_s=elapsed_s,
         interrupted=interrupted,
-        loop_lag_ms=_lags(measured),
+        loop_lag_ms=lags_of(measured),
         cpu_s=measured.cpu_s,
         client_lag=measured.client_lag.document(),
         kernel_stamps=measured.stamped / measured.reads if measured.reads else None,
@@ -97,7 +97,8 @@ def _lengths(requests: Sequence[RequestSeen], prepared: Prepared, arms: int) -> 
     }
 
 
-def _lags(measured: OwnFigures) -> dict[str, float] | None:
+def lags_of(measured: OwnFigures) -> dict[str, float] | None:
+    """How late the event loop was, as the end of a run tells it; None where it was not measured."""
     lags = measured.loop_lag
     if not lags.count:
         return None

@@ -12,6 +12,7 @@ from typing import Final
 
 from gevent.event import Event
 
+from loadtest.account import lags_of
 from loadtest.carrier import Carrier
 from loadtest.document_parts import Swept
 from loadtest.feasible import requests_for
@@ -103,6 +104,7 @@ class Sweeper:
             elapsed_s=(perf_counter_ns() - begin_ns) / 1e9,
             interrupted="the run was stopped" if self._stop.is_set() else None,
             cpu_s=measured.cpu_s,
+            loop_lag_ms=lags_of(measured),
             client_lag=measured.client_lag.document(),
             kernel_stamps=measured.stamped / measured.reads if measured.reads else None,
             core_share=measured.core_share,
