@@ -50,8 +50,8 @@ class RequestSeen:
     status, `reason` one line that says why the outcome is not `ok`. `phase` is an index into the plan's phases, `arm`
     names the side of an A/B run, `replica` the server that answered where it said so, `sane` whether a golden question
     got a good answer that held what was expected, `resends` how often a connection that had stood idle was found dead
-    and replaced. `first_lag_ms` is how long the first chunk waited in the kernel before the harness read it: it is not in `first_s`
-    where the kernel's own stamps could be had.
+    and replaced. `first_lag_ms` is how long the first chunk waited in the kernel before the harness read it: it is not
+    in `first_s` where the kernel's own stamps could be had.
     """
 
     index: int
