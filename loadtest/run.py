@@ -65,7 +65,8 @@ class Run:
     """A run that can be watched and stopped while `perform` is at work; `preflight` comes first.
 
     `on_record` gets every record as it is made, `say` each line for the person who waits. `candidate` makes it an A/B
-    run: its requests are interleaved with those to `target`, the baseline.
+    run: its requests are interleaved with those to `target`, the baseline. `gone` says afterwards why an endpoint that
+    answered at first did so no longer.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Run:
     schedule: Schedule | None = None
     swept: Swept | None = None
     telemetry: Telemetry | None = None
+    gone: str | None = None
     carrier: Carrier | None = None
     phases: list[Phase] = field(default_factory=list)
     origin_ns: int | None = None
@@ -155,7 +157,17 @@ class Run:
             )
             ledger.finish(end)
         self.telemetry = open_telemetry(directory)
+        self.gone = None if self.interrupted else self._gone()
         return Traffic(plan, tuple(self.requests), end)
+
+    def _gone(self) -> str | None:
+        """Why an endpoint no longer serves its model now that the load has ended; None when all do."""
+        for arm in self._arms:
+            try:
+                find_model(arm.target, arm.served.model, self.profile.timeouts.connect_s)
+            except CannotObserve as error:
+                return str(error)
+        return None
 
     def _carry_out(self, carrier: Carrier, plan: RunPlan, seed: int, directory: Path) -> OwnFigures:
         """Do it; returns what the harness measured of itself."""

@@ -13,7 +13,7 @@ from loadtest.conclude import Conclusion, conclude
 from loadtest.document_parts import Swept
 from loadtest.profile import Profile
 from loadtest.run import Run
-from serving.codes import CAPACITY_FOUND
+from serving.codes import CAPACITY_FOUND, ENDPOINT_STAYED
 from serving.facts.columns import columns
 from serving.facts.telemetry import Telemetry
 from serving.facts.traffic import Traffic
@@ -38,8 +38,9 @@ def concluded(run: Run, traffic: Traffic, attached: Sequence[dict[str, Any]], di
 
 def findings_beside(run: Run, traffic: Traffic) -> tuple[Finding, ...]:
     """All that other judges say of this run."""
+    left = () if run.gone is None else (_left(run, run.gone),)
     if run.swept is not None:
-        return (_capacity(run.swept, traffic),)
+        return (*left, _capacity(run.swept, traffic))
     profile = run.profile
     why_not = doubt(judge_harness(traffic, columns(traffic.window), profile.harness))
     found = judge_telemetry(run.telemetry or Telemetry(), profile.telemetry_gates, judged_spans(traffic), doubt=why_not)
@@ -47,7 +48,20 @@ def findings_beside(run: Run, traffic: Traffic) -> tuple[Finding, ...]:
         margins = profile.margins or DEFAULT_MARGINS
         compared = judge_arms(traffic, profile.slos, margins, confidence=_sure(profile), harness=profile.harness)
         found = (*found, *compared.report.findings)
-    return found
+    return (*left, *found)
+
+
+def _left(run: Run, why: str) -> Finding:
+    return Finding(
+        ENDPOINT_STAYED,
+        Verdict.UNKNOWN,
+        "endpoint",
+        "gone after the last answer",
+        f"serves the model at {run.target.base_url} still",
+        why,
+        "see why it ended: a server that goes with the load has not passed it",
+        source="/v1/models",
+    )
 
 
 def _sure(profile: Profile) -> float:

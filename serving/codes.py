@@ -106,6 +106,11 @@ HARNESS_ONE_CLOCK: Final = Code(
     "Did all machines send by one schedule?",
     "The clocks of workers on other machines were known to within the bound on the harness's schedule lag.",
 )
+ENDPOINT_STAYED: Final = Code(
+    "WG213",
+    "Was the endpoint still there after the last answer?",
+    "It listed the model again when the load had ended. Said only where it did not, or could not be asked.",
+)
 
 
 def registry() -> dict[str, Code]:

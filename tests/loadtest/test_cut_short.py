@@ -34,6 +34,23 @@ def test_an_interrupted_run_leaves_a_report_that_is_invalid_and_no_process(tmp_p
     assert "Traceback" not in done.err
 
 
+def test_an_endpoint_that_goes_with_its_last_answer_has_not_passed(tmp_path: Path):
+    profile = profile_file(tmp_path, {"closed_loop": {"concurrency": 2, "requests": 6}})
+    with sse_server() as server:
+
+        def the_last_one_closes(number: int) -> Program:
+            if number == 5:
+                server.close()
+            return Program()
+
+        server.program = the_last_one_closes
+        done = Harness(tmp_path, "--profile", profile, "--base-url", server.url).wait()
+    assert done.report["outcomes"]["ok"] == 6, done.err
+    assert (done.code, done.report["verdict"]) == (3, "invalid")
+    (gone,) = [found for found in done.report["findings"] if found["code"] == "WG213"]
+    assert "connection refused" in gone["why"]
+
+
 def test_an_interrupt_before_the_first_request_is_one_line_and_leaves_nothing(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         harness = Harness(tmp_path, "--base-url", f"http://127.0.0.1:{listener.getsockname()[1]}")
