@@ -68,14 +68,15 @@ def command(self_check: bool, output: str, **options: Any) -> int:
         run.say(f"warmgate: {line}")
     code = INTERRUPTED.get(run.interrupted or "", conclusion.exit_code)
     if output == "json":
-        return _shown(json.dumps(conclusion.body, indent=2, ensure_ascii=False) + "\n", directory, code)
+        return _shown(json.dumps(conclusion.body, indent=2) + "\n", directory, code)
     return _shown(verdict_text(conclusion, directory, color=color_wanted(sys.stdout, os.environ)), directory, code)
 
 
 def _shown(result: str, directory: Path, code: int) -> int:
     """Print the result; returns the exit code, which is never 0 when nobody could be told."""
+    encoding = sys.stdout.encoding or "ascii"
     try:
-        sys.stdout.write(result)
+        sys.stdout.write(result.encode(encoding, "replace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again at its end

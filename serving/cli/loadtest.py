@@ -26,5 +26,7 @@ def command(arguments: tuple[str, ...]) -> None:
     for name in NEEDS:
         if find_spec(name) is None:
             raise CannotAct(f"the load test needs the package {name!r}: pip install 'warmgate[loadtest]'")
+    if sys.stdout is None:
+        raise CannotAct("there is no stdout for the result: leave it open, or send it to /dev/null")
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", "loadtest", *arguments])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -107,6 +108,21 @@ def test_a_result_that_cannot_be_printed_is_no_pass_and_its_report_is_kept(tmp_p
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == "warmgate: cannot print the result: No space left on device: it is in report"
     assert json.loads((tmp_path / "report" / "report.json").read_text())["verdict"] == "pass"
+
+
+def test_a_terminal_that_knows_no_marks_still_shows_the_result(tmp_path: Path):
+    with sse_server() as server:
+        done = subprocess.run(
+            [*(sys.executable, "-m", "loadtest", "--profile", "smoke"), "--base-url", server.url, "--out", "report"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert "? pass     WG201" in done.stdout
 
 
 def test_a_crash_of_the_harness_is_no_verdict_on_the_server(tmp_path: Path):
