@@ -8,7 +8,6 @@ exit code is that of our own gates and begins at 3. `warmgate loadtest` drives t
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from typing import Any, Final
@@ -137,8 +136,6 @@ def add_options(parser: LocustArgumentParser) -> None:
             settings |= {"action": "append"}
         elif option.kind == "law":
             settings |= {"choices": ["", "constant", "poisson", "gamma"], "default": ""}
-        elif option.name == "report-dir":
-            settings |= {"default": os.environ.get("WARMGATE_OUT", "")}
         else:
             settings |= {"default": ""}
         parser.add_argument(*names, **settings)
