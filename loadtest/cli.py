@@ -26,6 +26,7 @@ from loadtest.verdicts import concluded
 from serving.errors import CannotAct, WarmgateError
 from serving.report.text import color_wanted
 
+FILES: Final = 65_536
 INTERRUPTED: Final = {"Ctrl-C": 130, "SIGTERM": 143}
 
 
@@ -87,8 +88,9 @@ def _shown(result: str, directory: Path, code: int) -> int:
 
 def main() -> int:
     """Run the command line; returns the exit code. Every error is one line."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a stream is a file; workers inherit it
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= files < FILES:  # a stream is a file; workers inherit the limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES if most < 0 else min(FILES, most), most))
     hub = gevent.get_hub()
     hub.NOT_ERROR = (*hub.NOT_ERROR, KeyboardInterrupt)  # gevent would print it before we can say it in one word
     try:
