@@ -63,7 +63,7 @@ class Truth:
 @contextmanager
 def truth_process(program: Program | None = None, *, core: int | None = None, model: str = "truth") -> Iterator[Truth]:
     """A server in its own process, on `core` if given, for the length of the block; it ends with us in any case."""
-    command = [sys.executable, "-m", "loadtest.truth", "--model", model]
+    command = [sys.executable, "-P", "-m", "loadtest.truth", "--model", model]
     command += [] if core is None else ["--core", str(core)]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         try:
