@@ -28,8 +28,9 @@ check: $(VENV)/.ready ## format, lint, types, import rules, generated docs
 	$(BIN)/hadolint Dockerfile
 
 test: $(VENV)/.ready ## the whole test suite, with real vLLM and real Envoy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/engine --ignore tests/e2e
-	$(BIN)/pytest tests/engine tests/e2e
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/engine --ignore tests/e2e
+	$(BIN)/pytest --numprocesses 2 tests/engine/test_failures.py
+	$(BIN)/pytest tests/engine tests/e2e --ignore tests/engine/test_failures.py
 
 demo: $(VENV)/.ready ## serve, verify and load-test the embedded model; KEEP=1 leaves it up
 	$(BIN)/warmgate demo $(if $(KEEP),--keep)
