@@ -57,7 +57,7 @@ def test_a_calm_server_passes_and_its_figures_are_of_the_requests_that_the_clien
     traffic, telemetry = done.ledger, open_telemetry(done.directory)
     assert [source.name for source in telemetry.sources] == ["engine-0", "harness"]
     sampled_s = telemetry.series["engine-0", "kv_cache_usage"].at_s
-    assert -0.5 < sampled_s[0] < 0.5
+    assert -3 < sampled_s[0] < 3, "one clock for both"
     assert sampled_s[-1] >= max(request.scheduled_s for request in traffic.requests)
     checked = cross_check(traffic.requests, telemetry, judged_spans(traffic))
     assert checked.why == ""
