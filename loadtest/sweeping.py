@@ -30,6 +30,7 @@ from serving.judge.slo import judge_traffic
 from serving.verdict import Verdict
 
 LEAD_NS: Final = 250_000_000
+ROUNDING_S: Final = 1e-6  # else the shortest answer itself may lie just outside
 
 
 class Sweeper:
@@ -116,7 +117,7 @@ class Sweeper:
         harness = judge_harness(run, columns(run.window), self._profile.harness)
         counted = [phase for phase in self.phases if phase.counts][-1]
         ends = [(one.end_s, one.end_s - one.scheduled_s) for one in run.requests if one.ok and one.end_s is not None]
-        from_s = counted.start_s + min((e2e_s for _, e2e_s in ends), default=0.0)
+        from_s = counted.start_s + min((e2e_s for _, e2e_s in ends), default=0.0) - ROUNDING_S
         ended = sum(from_s <= end_s < from_s + probe.counted_s for end_s, _ in ends)
         believed = doubt(harness) is None
         offered_per_s, achieved_per_s = len(run.window) / probe.counted_s, ended / probe.counted_s
