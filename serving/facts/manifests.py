@@ -1,0 +1,126 @@
+"""What was written down for a cluster: documents, each with the place where it stands, and all of them together.
+
+Holds no knowledge of what a document means; `pods.py` and `kserve.py` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from serving.facts.shape import as_map, as_text, text_map
+
+CLUSTER = "cluster"  # the source of documents that were read from the API server
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """One Kubernetes object. `source` is a file, a template or `cluster`; `index` counts from 0, `line` from 1."""
+
+    source: str
+    index: int
+    line: int
+    body: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Its kind, or the empty string."""
+        return as_text(self.body.get("kind"))
+
+    @property
+    def api_version(self) -> str:
+        """Its apiVersion, group included."""
+        return as_text(self.body.get("apiVersion"))
+
+    @property
+    def group(self) -> str:
+        """The API group; the empty string is the core group."""
+        group, slash, _ = self.api_version.rpartition("/")
+        return group if slash else ""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Its metadata; empty where it has none."""
+        return as_map(self.body.get("metadata"))
+
+    @property
+    def name(self) -> str:
+        """Its name, or the generateName in front of it."""
+        return as_text(self.metadata.get("name")) or as_text(self.metadata.get("generateName"))
+
+    @property
+    def namespace(self) -> str:
+        """The namespace it names; empty where it leaves it to whoever applies it."""
+        return as_text(self.metadata.get("namespace"))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its own labels, not those of a Pod template in it."""
+        return text_map(self.metadata.get("labels"))
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """Its own annotations."""
+        return text_map(self.metadata.get("annotations"))
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """Its spec; empty where it has none."""
+        return as_map(self.body.get("spec"))
+
+    @property
+    def id(self) -> str:
+        """`Kind/namespace/name`, or `Kind/name`."""
+        return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
+
+    @property
+    def place(self) -> str:
+        """Where a person finds it."""
+        return self.source if self.source == CLUSTER else f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Everything that is judged together: the documents, and what a cluster said if one was asked.
+
+    `live` is None when no cluster was asked. `unseen` names what the cluster would not tell, each with why: kind -> why.
+    """
+
+    documents: tuple[Document, ...]
+    live: tuple[Document, ...] | None = None
+    unseen: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Document]]:
+        found: dict[str, list[Document]] = {}
+        for document in (*self.documents, *(self.live or ())):
+            found.setdefault(document.kind, []).append(document)
+        return found
+
+    def of(self, *kinds: str) -> Iterator[Document]:
+        """The documents of these kinds, not what is live."""
+        for kind in kinds:
+            yield from (each for each in self._by_kind.get(kind, ()) if each.source != CLUSTER)
+
+    def known(self, *kinds: str) -> Iterator[Document]:
+        """The documents of these kinds, and the live objects that none of them replaces."""
+        for kind in kinds:
+            found = self._by_kind.get(kind, [])
+            own = {(each.name, each.namespace) for each in found if each.source != CLUSTER}
+            for each in found:
+                if each.source != CLUSTER or not {(each.name, each.namespace), (each.name, "")} & own:
+                    yield each
+
+    def find(self, kind: str, name: str, namespace: str = "") -> Document | None:
+        """The object of this name in this namespace; a namespace that nobody wrote down fits every other."""
+        for each in self.known(kind):
+            if each.name == name and near(each.namespace, namespace):
+                return each
+        return None
+
+
+def near(one: str, other: str) -> bool:
+    """Could both be the same namespace? One that is not written down may be any."""
+    return not one or not other or one == other
