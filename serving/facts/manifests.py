@@ -85,12 +85,14 @@ class Document:
 class Bundle:
     """Everything that is judged together: the documents, and what a cluster said if one was asked.
 
-    `live` is None when no cluster was asked. `unseen` names what the cluster would not tell, each with why: kind -> why.
+    `live` is None when no cluster was asked. `unseen` names what the cluster would not tell: kind -> why.
+    `pool_gpus` is what the person said about the pool, where no object does.
     """
 
     documents: tuple[Document, ...]
     live: tuple[Document, ...] | None = None
     unseen: Mapping[str, str] = field(default_factory=dict)
+    pool_gpus: int | None = None
 
     @cached_property
     def _by_kind(self) -> dict[str, list[Document]]:
@@ -104,21 +106,27 @@ class Bundle:
         for kind in kinds:
             yield from (each for each in self._by_kind.get(kind, ()) if each.source != CLUSTER)
 
+    @cached_property
+    def _by_name(self) -> dict[tuple[str, str], list[Document]]:
+        found: dict[tuple[str, str], list[Document]] = {}
+        for kind, documents in self._by_kind.items():
+            for document in documents:  # what was written comes before what is live
+                found.setdefault((kind, document.name), []).append(document)
+        return found
+
+    def find(self, kind: str, name: str, namespace: str = "") -> Document | None:
+        """The object of this name in this namespace, written or live; a namespace nobody wrote down fits any."""
+        return next(
+            (each for each in self._by_name.get((kind, name), ()) if near(each.namespace, namespace)),
+            None,
+        )
+
     def known(self, *kinds: str) -> Iterator[Document]:
         """The documents of these kinds, and the live objects that none of them replaces."""
         for kind in kinds:
-            found = self._by_kind.get(kind, [])
-            own = {(each.name, each.namespace) for each in found if each.source != CLUSTER}
-            for each in found:
-                if each.source != CLUSTER or not {(each.name, each.namespace), (each.name, "")} & own:
+            for each in self._by_kind.get(kind, ()):
+                if each.source != CLUSTER or self.find(kind, each.name, each.namespace) is each:
                     yield each
-
-    def find(self, kind: str, name: str, namespace: str = "") -> Document | None:
-        """The object of this name in this namespace; a namespace that nobody wrote down fits every other."""
-        for each in self.known(kind):
-            if each.name == name and near(each.namespace, namespace):
-                return each
-        return None
 
 
 def near(one: str, other: str) -> bool:

@@ -1,6 +1,6 @@
-"""Reads values out of documents that anybody may have written: what has the wrong type reads as nothing, never as an error.
+"""Reads values out of documents that anybody may have written: what has the wrong type reads as nothing.
 
-The Kubernetes API rejects a wrong type by itself; a judge only must not stumble over it.
+Never as an error: the Kubernetes API rejects a wrong type by itself, and a judge only must not stumble over it.
 """
 
 from __future__ import annotations
