@@ -28,7 +28,8 @@ def test_every_code_is_well_formed_and_listed_under_its_own_id():
 
 
 def test_no_code_is_used_twice():
-    constants = [value for value in vars(codes).values() if isinstance(value, codes.Code)]
+    members = (*vars(codes).values(), *vars(codes.lint).values())
+    constants = [value for value in members if isinstance(value, codes.Code)]
     assert len(constants) == len({code.id for code in constants}) == len(codes.registry())
 
 

@@ -26,13 +26,46 @@ MERGE_KEYS: Final = {  # lists of a PodSpec that strategic merge joins by a key;
     "volumeMounts": "mountPath",
     "ports": "containerPort",
 }
-NOT_POD: Final = frozenset(  # members of a predictor beside the PodSpec that is inlined into it
-    """name model minReplicas maxReplicas scaleTarget scaleMetric scaleMetricType autoScaling containerConcurrency timeout
-    canaryTrafficPercent logger batcher labels annotations deploymentStrategy workerSpec storageUris""".split()
+# members of a predictor beside the PodSpec that is inlined into it
+NOT_POD: Final = frozenset(
+    {
+        "name",
+        "model",
+        "minReplicas",
+        "maxReplicas",
+        "scaleTarget",
+        "scaleMetric",
+        "scaleMetricType",
+        "autoScaling",
+        "containerConcurrency",
+        "timeout",
+        "canaryTrafficPercent",
+        "logger",
+        "batcher",
+        "labels",
+        "annotations",
+        "deploymentStrategy",
+        "workerSpec",
+        "storageUris",
+    }
 )
+# members of a runtime beside its PodSpec
 NOT_RUNTIME_POD: Final = frozenset(
-    """supportedModelFormats multiModel disabled protocolVersions workerSpec grpcEndpoint grpcDataEndpoint httpDataEndpoint
-    replicas storageHelper builtInAdapter labels annotations""".split()
+    {
+        "supportedModelFormats",
+        "multiModel",
+        "disabled",
+        "protocolVersions",
+        "workerSpec",
+        "grpcEndpoint",
+        "grpcDataEndpoint",
+        "httpDataEndpoint",
+        "replicas",
+        "storageHelper",
+        "builtInAdapter",
+        "labels",
+        "annotations",
+    }
 )
 DEFAULT_STRATEGY: Final[Mapping[str, Any]] = {
     "type": "RollingUpdate",

@@ -5,18 +5,10 @@ A code never changes its meaning and is never reused: people silence, count and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True)
-class Code:
-    """A finding's stable name, and the question that it answers."""
-
-    id: str
-    question: str
-    pass_means: str
-
+from serving.codes import lint
+from serving.codes.code import Code as Code
 
 # WG1xx: the evidence chain of `warmgate verify`, in the order in which it is asked.
 PROCESS_RUNNING: Final = Code(
@@ -115,7 +107,7 @@ ENDPOINT_STAYED: Final = Code(
 
 def registry() -> dict[str, Code]:
     """Every code by its id, in the order of the source."""
-    return {value.id: value for value in globals().values() if isinstance(value, Code)}
+    return {value.id: value for value in (*globals().values(), *vars(lint).values()) if isinstance(value, Code)}
 
 
 def codes_page() -> str:
@@ -124,7 +116,3 @@ def codes_page() -> str:
     table = "| code | question | a pass means |\n|---|---|---|\n"
     rows = "".join(f"| {code.id} | {code.question} | {code.pass_means} |\n" for code in registry().values())
     return head + table + rows
-
-
-if __name__ == "__main__":
-    print(codes_page(), end="")
