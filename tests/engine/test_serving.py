@@ -173,7 +173,9 @@ def test_sigterm_lets_four_streams_end_well_and_exits_0(watched: Watched):
     assert served.modelz()["state"] == "draining"
     late = Stream(served.url, 8)  # within the lame duck the engine still serves who has not let go yet
     late.join(60)
-    assert late.completion.problem() is None, f"{late.status} {late.broke}, {time.monotonic() - told:.1f} s after SIGTERM"
+    assert late.completion.problem() is None, (
+        f"{late.status} {late.broke}, {time.monotonic() - told:.1f} s after SIGTERM"
+    )
     for stream in running:
         stream.join(120)
     assert [stream.completion.problem() for stream in running] == [None] * 4
