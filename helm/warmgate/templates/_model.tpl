@@ -1,0 +1,42 @@
+{{/* Where the weights are, without KServe. KServe mounts them at /mnt/models by itself. */}}
+
+{{/* (dict "root" $ "variant" v): what vLLM is given as --model. */}}
+{{- define "warmgate.modelPath" -}}
+{{- if and (not .root.Values.kserve.enabled) (hasPrefix "hf://" .variant.storageUri) -}}
+{{- .variant.storageUri | trimPrefix "hf://" | splitList ":" | first -}}
+{{- else -}}
+/mnt/models
+{{- end -}}
+{{- end }}
+
+{{/* The volume of the weights, or nothing where vLLM fetches them. */}}
+{{- define "warmgate.modelVolume" -}}
+{{- $uri := .variant.storageUri -}}
+{{- if hasPrefix "pvc://" $uri }}
+- name: model
+  persistentVolumeClaim:
+    claimName: {{ $uri | trimPrefix "pvc://" | splitList "/" | first }}
+    readOnly: true
+{{- else if hasPrefix "oci://" $uri }}
+- name: model
+  image:
+    reference: {{ $uri | trimPrefix "oci://" }}
+    pullPolicy: {{ .root.Values.image.pullPolicy }}
+{{- end -}}
+{{- end }}
+
+{{- define "warmgate.modelMount" -}}
+{{- $uri := .variant.storageUri -}}
+{{- if hasPrefix "pvc://" $uri }}
+- name: model
+  mountPath: /mnt/models
+  readOnly: true
+  {{- with $uri | trimPrefix "pvc://" | splitList "/" | rest | join "/" | trimSuffix "/" }}
+  subPath: {{ . }}
+  {{- end }}
+{{- else if hasPrefix "oci://" $uri }}
+- name: model
+  mountPath: /mnt/models
+  readOnly: true
+{{- end -}}
+{{- end }}
