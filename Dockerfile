@@ -7,6 +7,12 @@
 # Arguments are vLLM's. The agent's own options are the variables WARMGATE_* (`warmgate serve --help` lists them).
 # Runs as any user id, with a read-only root: only /cache and /tmp are written. Keep /cache across restarts, and neither
 # the weights nor the compiled kernels have to be made again.
+#
+# Its other target is a small image without an engine, for load tests (Locust) and verifications in a cluster. Any user id
+# here too, and only /tmp and /work/reports are written:
+#
+#   docker build --target tools -t warmgate-tools .
+#   docker run --read-only --tmpfs /tmp warmgate-tools verify --admin http://10.0.0.7:8081 --base-url http://10.0.0.7:8080
 
 FROM python:3.12-slim-bookworm AS wheel
 WORKDIR /src
@@ -14,6 +20,34 @@ COPY pyproject.toml README.md LICENSE ./
 COPY serving serving
 COPY loadtest loadtest
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+# Python 3.11 is what the lock is for.
+FROM python:3.11-slim-bookworm AS tools
+
+LABEL org.opencontainers.image.title="warmgate-tools" \
+      org.opencontainers.image.description="Warmgate's load test and verification, without an engine" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+# The locustfile gets a path that does not change with Python's version.
+RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
+    --mount=type=bind,source=requirements/lock.txt,target=/lock.txt \
+    pip install --no-cache-dir --constraint /lock.txt "$(echo /wheels/*.whl)[loadtest]" \
+    && useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp warmgate \
+    && install -d -o 10001 -g 0 -m 0775 /work/reports \
+    && install -d /opt/warmgate \
+    && ln -s "$(python -c 'from importlib.util import find_spec as f; print(f("loadtest").submodule_search_locations[0])')/locustfile.py" \
+       /opt/warmgate/locustfile.py \
+    && locust --locustfile /opt/warmgate/locustfile.py --help >/dev/null
+
+ENV HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+
+WORKDIR /work
+USER 10001
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["warmgate"]
+CMD ["--help"]
 
 FROM vllm/vllm-openai:v0.32.0
 
