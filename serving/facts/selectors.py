@@ -1,0 +1,37 @@
+"""Label selectors as Kubernetes reads them: `matchLabels` and `matchExpressions`, all of which must hold.
+
+An empty selector selects everything, none at all selects nothing. What a selector of some kind means is for judges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serving.facts.shape import as_map, as_maps, as_text, as_texts, text_map
+
+
+def selects(selector: object, labels: Mapping[str, str]) -> bool:
+    """Does a LabelSelector (`{matchLabels, matchExpressions}`) select what has these labels?
+
+    >>> selects({"matchLabels": {"app": "qwen"}}, {"app": "qwen"}), selects({}, {}), selects(None, {})
+    (True, True, False)
+    """
+    if not isinstance(selector, Mapping):
+        return False
+    equal = all(labels.get(key) == value for key, value in text_map(selector.get("matchLabels")).items())
+    return equal and all(_holds(each, labels) for each in as_maps(as_map(selector).get("matchExpressions")))
+
+
+def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    key, values = as_text(expression.get("key")), as_texts(expression.get("values"))
+    match expression.get("operator"):
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case "DoesNotExist":
+            return key not in labels
+    return False  # the API takes no other operator
