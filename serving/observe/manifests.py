@@ -1,0 +1,199 @@
+"""Turns what a person names into documents: files, directories, charts, kustomizations, stdin.
+
+Renders what has to be rendered, and keeps for each document where it stands. Decides nothing about what a document
+says, only that it is one: what is none is refused where a person named it, and noted where it was only found.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from serving.errors import Refused
+from serving.facts.manifests import Document
+from serving.facts.shape import as_map, as_text
+from serving.observe.helm_chart import ChartOptions, render_chart
+from serving.observe.kustomization import build, kustomization_in, references
+from serving.observe.manifest_files import read_file, read_stream, unreadable, walk
+from serving.observe.manifest_yaml import TEMPLATE, TEMPLATE_REMEDY, Parsed, parse
+
+STDIN: Final = "-"
+PACKED: Final = (".tgz", ".tar.gz")
+SKIPPED_SHOWN: Final = 3
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """The documents; those of their sources whose lines count in rendered text; what was found and left out."""
+
+    documents: tuple[Document, ...]
+    rendered: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Found:
+    """What the arguments lead to, before anything is rendered."""
+
+    texts: list[tuple[str, str, bool]] = field(default_factory=list)  # where, text, named by the person
+    charts: list[Path] = field(default_factory=list)
+    kustomizations: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_manifests(
+    arguments: Sequence[str], options: ChartOptions | None = None, stdin: BinaryIO | None = None
+) -> Manifests:
+    """The documents of all arguments together. `options` are for the one chart among them.
+
+    Raises Refused for what a person must correct, CannotObserve for what is out of reach. What in a directory holds no
+    Kubernetes document is left out and noted.
+    """
+    found = _Found()
+    for argument in arguments:
+        _find(argument, found, stdin)
+    if options is not None and len(found.charts) != 1:
+        raise Refused(
+            f"--values, --set, --release and --namespace are for one chart, not {len(found.charts)}: name one"
+        )
+    documents: list[Document] = []
+    rendered: set[str] = set()
+    left_out: list[str] = []
+    for where, text, named in found.texts:
+        parsed = parse(text, where)
+        if not named and not any(_is_object(each.body) for each in parsed):
+            left_out += [where] if parsed else []
+            continue
+        documents += _documents(parsed, where)
+    makers: dict[tuple[str, str, str, str], str] = {}
+    for maker, source, text in _render(found, options or ChartOptions()):
+        rendered.add(source)
+        fresh = _documents(parse(text, f"{source} (rendered)"), source)
+        for each in fresh:
+            other = makers.setdefault((each.group, each.kind, each.namespace, each.name), maker)
+            if other != maker:
+                raise Refused(f"{other} and {maker} both make {each.id}: lint one at a time, as each is applied alone")
+        documents += fresh
+    if not documents:
+        what = ", ".join(arguments[:3])
+        hint = " (only comments)" if any(text.strip() for _, text, _ in found.texts) and not left_out else ""
+        raise Refused(f"no Kubernetes documents in {what}{hint}: name files, a chart or a kustomization that has some")
+    return Manifests(tuple(documents), frozenset(rendered), (*found.notes, *_left_out(left_out)))
+
+
+def _find(argument: str, found: _Found, stdin: BinaryIO | None) -> None:
+    if argument == STDIN:
+        if any(where == "stdin" for where, _, _ in found.texts):
+            raise Refused("`-` is given twice: stdin can be read once")
+        stream = stdin if stdin is not None else sys.stdin.buffer
+        if stream.isatty():
+            raise Refused("`-` reads stdin, and nothing is piped into it: `helm template ... | warmgate lint -`")
+        found.texts.append(("stdin", read_stream(stream), True))
+        return
+    path = Path(argument)
+    try:
+        path.stat()
+        names = {each.name for each in path.iterdir()} if path.is_dir() else set()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if not path.is_dir():
+        if path.name.endswith(PACKED):
+            found.charts.append(path)
+        elif path.name == "Chart.yaml" or kustomization_in([path.name]):
+            raise Refused(f"{path}: give the directory that holds it: {path.parent}")
+        else:
+            found.texts.append((argument, read_file(path), True))
+    elif "Chart.yaml" in names:
+        found.charts.append(path)
+    elif kustomization_in(names):
+        found.kustomizations.append(path)
+    else:
+        _find_below(path, found)
+
+
+def _find_below(root: Path, found: _Found) -> None:
+    """Charts and kustomizations are taken as such wherever they stand, with all that they take in."""
+    charts: list[Path] = []
+    kustomizations: dict[Path, Path] = {}
+
+    def enter(directory: Path, names: list[str]) -> bool:
+        if any(chart in directory.parents for chart in charts):
+            return False
+        if "Chart.yaml" in names:
+            charts.append(directory)
+            return False
+        file = kustomization_in(names)
+        if file is not None:
+            kustomizations[directory] = directory / file
+        return not any(each == directory or each in directory.parents for each in kustomizations)
+
+    files = list(walk(root, enter))
+    refers = {directory: references(file) for directory, file in kustomizations.items()}
+    taken_in = {path for each in refers.values() for path in each.paths}
+    for directory, each in refers.items():
+        if directory.resolve() in taken_in:
+            continue
+        if each.component:
+            found.notes.append(f"left out {directory}: a component, which nothing here takes in")
+        else:
+            found.kustomizations.append(directory)
+    found.charts += charts
+    found.texts += [(str(file), read_file(file), False) for file in files if file.resolve() not in taken_in]
+
+
+def _render(found: _Found, options: ChartOptions) -> Iterator[tuple[str, str, str]]:
+    """Who made it, the source that its documents name, and the text."""
+    for chart in found.charts:
+        for source, text in render_chart(chart, options).items():
+            yield str(chart), source, text
+    for directory in found.kustomizations:
+        yield str(directory), str(directory), build(directory)
+
+
+def _documents(parsed: Sequence[Parsed], where: str) -> list[Document]:
+    """The objects of a text, those of a List one by one."""
+    found: list[Document] = []
+    for each in parsed:
+        for body, line in _flattened(each):
+            if not _is_object(body):
+                raise Refused(f"{where}:{line}: {_what(body)}")
+            found.append(Document(where, len(found), line, body))
+    return found
+
+
+def _flattened(parsed: Parsed) -> Iterator[tuple[Any, int]]:
+    """A List, as `kubectl get` writes it, is its items. Those of a typed list may leave out what they are."""
+    body = as_map(parsed.body)
+    kind, items = as_text(body.get("kind")), body.get("items")
+    if not kind.endswith("List") or not isinstance(items, list | None):
+        yield parsed.body, parsed.line
+        return
+    of = {"apiVersion": body.get("apiVersion"), "kind": kind.removesuffix("List")} if kind != "List" else {}
+    lines = parsed.item_lines
+    for number, item in enumerate(items or []):
+        line = lines[number] if len(lines) == len(items or []) else parsed.line
+        yield {**of, **item} if isinstance(item, dict) else item, line
+
+
+def _is_object(body: object) -> bool:
+    return bool(as_text(as_map(body).get("kind")) and as_text(as_map(body).get("apiVersion")))
+
+
+def _what(body: object) -> str:
+    """Why a document is no Kubernetes object."""
+    if isinstance(body, str) and TEMPLATE in body:
+        return TEMPLATE_REMEDY
+    if not isinstance(body, dict):
+        kind = "a list" if isinstance(body, list) else "a bare value"
+        return f"{kind}, not a Kubernetes object: write apiVersion, kind and metadata"
+    missing = [key for key in ("apiVersion", "kind") if not as_text(body.get(key))]
+    return f"no {' and no '.join(missing)}: it is no Kubernetes object: add them, or leave the file out"
+
+
+def _left_out(files: Sequence[str]) -> Iterator[str]:
+    if files:
+        more = f" and {len(files) - SKIPPED_SHOWN} more" if len(files) > SKIPPED_SHOWN else ""
+        yield f"left out {', '.join(files[:SKIPPED_SHOWN])}{more}: no Kubernetes documents"
