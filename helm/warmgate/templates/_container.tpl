@@ -59,10 +59,6 @@
   value: {{ $root.Values.endpoint.lameDuckSeconds | int | quote }}
 - name: WARMGATE_DRAIN_TIMEOUT
   value: {{ $root.Values.endpoint.drainSeconds | int | quote }}
-- name: VLLM_NO_USAGE_STATS
-  value: "1"
-- name: DO_NOT_TRACK
-  value: "1"
 {{- with $root.Values.model.apiKey.secretName }}
 - name: VLLM_API_KEY
   valueFrom:
@@ -70,7 +66,16 @@
       name: {{ . }}
       key: {{ $root.Values.model.apiKey.key }}
 {{- end }}
-{{- if $root.Values.multiNode.enabled }}
+{{ include "warmgate.engineEnv" . }}
+{{- end }}
+
+{{/* The part of it that a worker node needs too. */}}
+{{- define "warmgate.engineEnv" -}}
+- name: VLLM_NO_USAGE_STATS
+  value: "1"
+- name: DO_NOT_TRACK
+  value: "1"
+{{- if .root.Values.multiNode.enabled }}
 - name: VLLM_HOST_IP
   valueFrom:
     fieldRef:

@@ -85,6 +85,12 @@ http://{{ include "warmgate.serviceName" . }}.{{ .Release.Namespace }}.svc
 {{ include "warmgate.baseUrl" . }}:8081
 {{- end }}
 
+{{/* (list 2 "replica"): "2 replicas". */}}
+{{- define "warmgate.counted" -}}
+{{- $number := int (first .) -}}
+{{- $number }} {{ last . }}{{ if ne $number 1 }}s{{ end -}}
+{{- end }}
+
 {{/* A list of namespaces as a selector. */}}
 {{- define "warmgate.namespaces" -}}
 matchExpressions:

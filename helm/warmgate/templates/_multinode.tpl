@@ -25,7 +25,7 @@ args:
     until ray health-check --address "$HEAD_SVC:6379"; do sleep 5; done;
     exec ray start --address="$HEAD_SVC:6379" --disable-usage-stats --object-store-memory=1073741824 --block
 env:
-  {{- include "warmgate.env" . | nindent 2 }}
+  {{- include "warmgate.engineEnv" . | nindent 2 }}
 resources:
   {{- include "warmgate.resources" .root | nindent 2 }}
 lifecycle:

@@ -73,3 +73,22 @@ rollingUpdate:
 {{- define "warmgate.waitingQuery" -}}
 sum(vllm:num_requests_waiting{namespace="{{ .Release.Namespace }}",model_name="{{ include "warmgate.servedName" . }}"})
 {{- end }}
+
+{{/* The options of `helm upgrade` that make the canary the stable release: exactly the values that differ. */}}
+{{- define "warmgate.promotion" -}}
+{{- $values := .Values -}}
+{{- $canary := include "warmgate.canary" . | fromYaml -}}
+--set canary.enabled=false --set-string model.release={{ $canary.release }},model.storageUri={{ $canary.storageUri | replace "," "\\," | squote }}
+{{- if or $values.canary.image.tag $values.canary.image.digest }} --set-string image.tag={{ $canary.tag }},image.digest={{ $canary.digest }}{{ end }}
+{{- with $values.canary.maxModelLen }} --set model.maxModelLen={{ int . }}{{ end }}
+{{- with $values.canary.gpuMemoryUtilization }} --set model.gpuMemoryUtilization={{ . }}{{ end }}
+{{- with $values.canary.args }} --set-json {{ printf "model.args=%s" (toRawJson .) | squote }}{{ end }}
+{{- if $values.canary.env }}
+{{- $env := deepCopy $values.canary.env -}}
+{{- range $name, $value := $values.model.env -}}
+{{- if not (hasKey $env $name) -}}
+{{- $_ := set $env $name nil -}}
+{{- end -}}
+{{- end }} --set-json {{ printf "model.env=%s" (toRawJson $env) | squote }}
+{{- end }}
+{{- end }}
