@@ -71,7 +71,8 @@ def read_manifests(
     makers: dict[tuple[str, str, str, str], str] = {}
     for maker, source, text in _render(found, options or ChartOptions()):
         rendered.add(source)
-        fresh = _documents(parse(text, f"{source} (rendered)"), source)
+        said = f"{source} (rendered)"
+        fresh = _documents(parse(text, said), source, said)
         for each in fresh:
             other = makers.setdefault((each.group, each.kind, each.namespace, each.name), maker)
             if other != maker:
@@ -153,14 +154,14 @@ def _render(found: _Found, options: ChartOptions) -> Iterator[tuple[str, str, st
         yield str(directory), str(directory), build(directory)
 
 
-def _documents(parsed: Sequence[Parsed], where: str) -> list[Document]:
-    """The objects of a text, those of a List one by one."""
+def _documents(parsed: Sequence[Parsed], source: str, said: str = "") -> list[Document]:
+    """The objects of a text, those of a List one by one; `said` is the source as an error names it."""
     found: list[Document] = []
     for each in parsed:
         for body, line in _flattened(each):
             if not _is_object(body):
-                raise Refused(f"{where}:{line}: {_what(body)}")
-            found.append(Document(where, len(found), line, body))
+                raise Refused(f"{said or source}:{line}: {_what(body)}")
+            found.append(Document(source, len(found), line, body))
     return found
 
 
