@@ -111,12 +111,10 @@ def test_a_tree_is_its_plain_files_its_charts_and_its_outermost_kustomizations()
         read_manifests(["tree"])
     write({"tree/base/kustomization.yaml": "resources: [b.yaml]\n"})
     found = read_manifests(["tree"])
-    assert (
-        seen(found)
-        == [
-            "a tree/a.yaml:1",
-            "s tree/shared.yaml:1",
-            "release-name tree/chart/charts/inner/templates/x.yaml:2",
+    assert seen(found) == [
+        "a tree/a.yaml:1",
+        "s tree/shared.yaml:1",
+        "release-name tree/chart/charts/inner/templates/x.yaml:2",
         "release-name tree/chart/templates/x.yaml:2",
         "o-b tree/overlay:1",
     ]
