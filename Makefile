@@ -32,6 +32,9 @@ test: $(VENV)/.ready ## the whole test suite, with real vLLM and real Envoy
 	$(BIN)/pytest --numprocesses 2 tests/engine/test_failures.py
 	$(BIN)/pytest tests/engine tests/e2e --ignore tests/engine/test_failures.py
 
+render: $(VENV)/.ready ## write what chart and kustomizations render to below build/rendered
+	$(BIN)/python -m tests.rendered build/rendered
+
 demo: $(VENV)/.ready ## serve, verify and load-test the embedded model; KEEP=1 leaves it up
 	$(BIN)/warmgate demo $(if $(KEEP),--keep)
 
@@ -50,4 +53,4 @@ clean: ## remove .venv, caches and reports; the prepared model stays
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 	@echo "kept: the model in $${XDG_CACHE_HOME:-$$HOME/.cache}/warmgate (270 MB, remove it by hand)"
 
-.PHONY: help setup check test demo bench-agent bench-loadtest lock clean
+.PHONY: help setup check test render demo bench-agent bench-loadtest lock clean
