@@ -159,7 +159,7 @@ def _documents(parsed: Sequence[Parsed], source: str, said: str = "") -> list[Do
     found: list[Document] = []
     for each in parsed:
         for body, line in _flattened(each):
-            if not _is_object(body):
+            if not isinstance(body, dict) or not ("kind" in body or "apiVersion" in body):
                 raise Refused(f"{said or source}:{line}: {_what(body)}")
             found.append(Document(source, len(found), line, body))
     return found
@@ -190,8 +190,7 @@ def _what(body: object) -> str:
     if not isinstance(body, dict):
         kind = "a list" if isinstance(body, list) else "a bare value"
         return f"{kind}, not a Kubernetes object: write apiVersion, kind and metadata"
-    missing = [key for key in ("apiVersion", "kind") if not as_text(body.get(key))]
-    return f"no {' and no '.join(missing)}: it is no Kubernetes object: add them, or leave the file out"
+    return "no apiVersion and no kind: it is no Kubernetes object: add them, or leave the file out"
 
 
 def _left_out(files: Sequence[str]) -> Iterator[str]:

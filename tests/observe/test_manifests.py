@@ -169,8 +169,6 @@ def test_what_a_template_renders_to_is_named_as_rendered_where_it_is_wrong() -> 
         pytest.param({"d/a.yaml": "a: 1\n"}, "d", "no Kubernetes documents in d: name", id="directory-of-others"),
         pytest.param({"a.yaml": "\n- a\n"}, "a.yaml", "a.yaml:2: a list, not a Kubernetes object", id="list"),
         pytest.param({"a.yaml": "hello\n"}, "a.yaml", "a.yaml:1: a bare value, not a Kubernetes", id="scalar"),
-        pytest.param({"a.yaml": "kind: X\n"}, "a.yaml", "a.yaml:1: no apiVersion: it is no", id="no-api-version"),
-        pytest.param({"a.yaml": "apiVersion: v1\n"}, "a.yaml", "a.yaml:1: no kind: it is no", id="no-kind"),
         pytest.param({"a.yaml": "a: 1\n"}, "a.yaml", "a.yaml:1: no apiVersion and no kind", id="another-file"),
         pytest.param({"d/a.yaml": THING.format("a") + "---\na: 1\n"}, "d", "d/a.yaml:6: no apiVersion", id="half"),
         pytest.param({"a.yaml": "apiVersion: v1\nkind: List\nitems: [3]\n"}, "a.yaml", "a.yaml:1: a bare", id="item"),
@@ -187,6 +185,12 @@ def test_what_holds_no_objects_is_refused(files: dict[str, str], argument: str, 
     with pytest.raises(Refused, match=expected) as refused:
         read_manifests([argument])
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("root")
+def test_an_object_that_forgot_what_it_is_is_left_to_the_rules() -> None:
+    write({"a.yaml": "kind: X\n---\napiVersion: v1\n"})
+    assert [each.id for each in read_manifests(["a.yaml"]).documents] == ["X", ""]
 
 
 def test_a_broken_link_in_a_directory_could_not_be_seen(root: Path) -> None:
