@@ -52,7 +52,7 @@ NOT_SERVED: Final = ("doesn't have a resource type", "no matches for kind")
 
 @dataclass(frozen=True)
 class Cluster:
-    """How to reach it; kubectl's own defaults where nothing is given. `namespace` is for who may not see all of them."""
+    """How to reach it, with kubectl's own defaults. `namespace` is read where not all of them may be."""
 
     kubeconfig: Path | None = None
     context: str | None = None

@@ -83,7 +83,7 @@ def real_api_server(directory: Path) -> Iterator[Path]:
 
 def _wait(config: Path) -> None:
     kubectl = Path(os.environ["KUBEBUILDER_ASSETS"]) / "kubectl"
-    asked = [kubectl, f"--kubeconfig={config}", "get", "--raw=/readyz"]
+    asked: list[str | Path] = [kubectl, f"--kubeconfig={config}", "get", "--raw=/readyz"]
     deadline = time.monotonic() + START_SECONDS
     while subprocess.run(asked, capture_output=True, timeout=20, check=False).returncode:
         assert time.monotonic() < deadline, (config.parent / "apiserver.log").read_text()[-2000:]

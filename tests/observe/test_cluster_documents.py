@@ -1,4 +1,4 @@
-"""What a cluster tells, through the real kubectl: talking to a small API server here, and to a real one where there is."""
+"""What a cluster tells the real kubectl: a small API server here, and a real one where its binaries are."""
 
 from __future__ import annotations
 
