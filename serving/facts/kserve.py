@@ -1,4 +1,4 @@
-"""How KServe makes Pods out of an InferenceService in Standard mode: runtime and predictor merged, canaries inherited.
+"""How KServe makes Pods out of an InferenceService: runtime and predictor merged, canaries inherited.
 
 Follows the controller (KServe 0.20 and its main branch of August 2026: predictor.go, deployment_reconciler.go,
 utils.go). What it cannot know without the runtime is left out, and `Workload.missing_runtime` of it says so.
@@ -6,66 +6,35 @@ utils.go). What it cannot know without the runtime is left out, and `Workload.mi
 
 from __future__ import annotations
 
-import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.facts.manifests import Bundle, Document, near
+from serving.facts.merging import filled, merge, overlaid
+from serving.facts.multinode import worker_template
 from serving.facts.pods import Workload
 from serving.facts.shape import EMPTY, as_map, as_maps, as_text, as_texts, as_whole, dig, text_map
 
 SERVING: Final = "kserve-container"
+TRANSFORMER: Final = "transformer-container"
 MODE: Final = "serving.kserve.io/deploymentMode"
 AUTOSCALER: Final = "serving.kserve.io/autoscalerClass"
-MERGE_KEYS: Final = {  # lists of a PodSpec that strategic merge joins by a key; every other list replaces
-    "containers": "name",
-    "initContainers": "name",
-    "volumes": "name",
-    "imagePullSecrets": "name",
-    "env": "name",
-    "volumeMounts": "mountPath",
-    "ports": "containerPort",
-}
-# members of a predictor beside the PodSpec that is inlined into it
-NOT_POD: Final = frozenset(
-    {
-        "name",
-        "model",
-        "minReplicas",
-        "maxReplicas",
-        "scaleTarget",
-        "scaleMetric",
-        "scaleMetricType",
-        "autoScaling",
-        "containerConcurrency",
-        "timeout",
-        "canaryTrafficPercent",
-        "logger",
-        "batcher",
-        "labels",
-        "annotations",
-        "deploymentStrategy",
-        "workerSpec",
-        "storageUris",
-    }
+ISVC_LABEL: Final = "serving.kserve.io/inferenceservice"
+FRAMEWORKS: Final = (  # the older form of a model: the webhook turns `sklearn: {...}` into `model: {modelFormat: ...}`
+    "sklearn xgboost tensorflow pytorch triton onnx huggingface pmml lightgbm paddle".split()
 )
-# members of a runtime beside its PodSpec
-NOT_RUNTIME_POD: Final = frozenset(
-    {
-        "supportedModelFormats",
-        "multiModel",
-        "disabled",
-        "protocolVersions",
-        "workerSpec",
-        "grpcEndpoint",
-        "grpcDataEndpoint",
-        "httpDataEndpoint",
-        "replicas",
-        "storageHelper",
-        "builtInAdapter",
-        "labels",
-        "annotations",
-    }
+NOT_POD: Final = frozenset(  # members of a predictor beside the PodSpec that is inlined into it
+    "name model minReplicas maxReplicas scaleTarget scaleMetric scaleMetricType autoScaling containerConcurrency "
+    "timeout canaryTrafficPercent logger batcher labels annotations deploymentStrategy workerSpec storageUris "
+    "storageContainerName".split()
+    + list(FRAMEWORKS)
+)
+NOT_CONTAINER: Final = frozenset(  # members of a model beside the Container that is inlined into it
+    "modelFormat runtime storageUri storage runtimeVersion protocolVersion".split()
+)
+RUNTIME_POD: Final = (  # all that KServe takes of a runtime's PodSpec; hostIPC, for one, is lost
+    "nodeSelector affinity tolerations volumes imagePullSecrets schedulerName resourceClaims".split()
 )
 DEFAULT_STRATEGY: Final[Mapping[str, Any]] = {
     "type": "RollingUpdate",
@@ -85,52 +54,118 @@ def deployment_name(document: Document, predictor: Mapping[str, Any]) -> str:
     return f"{document.name}-{name}-predictor" if name else f"{document.name}-predictor"
 
 
-def runtime_of(bundle: Bundle, document: Document, predictor: Mapping[str, Any]) -> Document | None:
-    """The runtime of a predictor that has a `model`: by name, else by model format where one selects itself."""
-    model = as_map(predictor.get("model"))
-    name = as_text(model.get("runtime"))
-    if name:
-        return bundle.find("ServingRuntime", name, document.namespace) or bundle.find("ClusterServingRuntime", name)
-    wanted = as_text(dig(model, "modelFormat.name"))
-    for kind in ("ServingRuntime", "ClusterServingRuntime"):
-        for each in bundle.known(kind):
-            fits = kind != "ServingRuntime" or near(each.namespace, document.namespace)
-            formats = as_maps(each.spec.get("supportedModelFormats"))
-            if fits and any(one.get("name") == wanted and one.get("autoSelect") is True for one in formats):
-                return each
+def model_of(predictor: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The predictor's model, in whichever form it was written; None for a custom container."""
+    model = predictor.get("model")
+    if isinstance(model, Mapping):
+        return model
+    for framework in FRAMEWORKS:
+        if isinstance(predictor.get(framework), Mapping):
+            return {"modelFormat": {"name": framework}, **as_map(predictor.get(framework))}
     return None
 
 
+def model_path(predictor: Mapping[str, Any]) -> str:
+    """The member in which its model was written."""
+    return next((name for name in FRAMEWORKS if isinstance(predictor.get(name), Mapping)), "model")
+
+
+def storage_uri(predictor: Mapping[str, Any]) -> str:
+    """The URI that KServe compares: the model's, or `STORAGE_URI` of a custom container; empty where there is none."""
+    model = model_of(predictor)
+    if model is not None:
+        return as_text(model.get("storageUri"))
+    for container in as_maps(predictor.get("containers")):
+        if container.get("name") == SERVING:
+            for item in as_maps(container.get("env")):
+                if item.get("name") == "STORAGE_URI":
+                    return as_text(item.get("value"))
+    return ""
+
+
+def runtime_of(bundle: Bundle, document: Document, predictor: Mapping[str, Any]) -> Document | None:
+    """The runtime of a predictor that has a `model`: by name, else by model format where one selects itself.
+
+    The namespace's own come before the cluster's, and among equals the highest priority for the format.
+    """
+    model = model_of(predictor) or EMPTY
+    name = as_text(model.get("runtime"))
+    if name:
+        return bundle.find("ServingRuntime", name, document.namespace) or bundle.find("ClusterServingRuntime", name)
+    nodes = isinstance(predictor.get("workerSpec"), Mapping)
+    for kind in ("ServingRuntime", "ClusterServingRuntime"):
+        found = [
+            each
+            for each in bundle.known(kind)
+            if (kind != "ServingRuntime" or near(each.namespace, document.namespace))
+            and each.spec.get("disabled") is not True
+            and each.spec.get("multiModel") is not True
+            and isinstance(each.spec.get("workerSpec"), Mapping) is nodes
+            and supports(each, model)
+        ]
+        if found:
+            return min(found, key=lambda each: (-_priority(each, model), each.name))
+    return None
+
+
+def supports(runtime: Document, model: Mapping[str, Any]) -> bool:
+    """Does a runtime take this model's format, and its version if it names one? Unnamed, it must select itself."""
+    name, version = as_text(dig(model, "modelFormat.name")), as_text(dig(model, "modelFormat.version"))
+    return any(
+        as_text(each.get("name")) == name
+        and version in ("", as_text(each.get("version")))
+        and (bool(model.get("runtime")) or each.get("autoSelect") is True)
+        for each in as_maps(runtime.spec.get("supportedModelFormats"))
+    )
+
+
+def _priority(runtime: Document, model: Mapping[str, Any]) -> int:
+    wanted = as_text(dig(model, "modelFormat.name"))
+    formats = [each for each in as_maps(runtime.spec.get("supportedModelFormats")) if each.get("name") == wanted]
+    return max((as_whole(each.get("priority")) or 0 for each in formats), default=0)
+
+
 def kserve_workloads(bundle: Bundle, document: Document) -> Iterator[Workload]:
-    """The predictor's Pods, those of its multi-node workers, and those of every canary."""
+    """The predictor's Pods, those of its multi-node workers, of every canary, and of transformer and explainer."""
     stable = as_map(document.spec.get("predictor"))
     yield _workload(bundle, document, stable, "spec.predictor", "main")
     if isinstance(stable.get("workerSpec"), Mapping):
         yield _workers(bundle, document, stable)
-    for number, canary in enumerate(as_maps(document.spec.get("canary"))):
+    for number, canary in canaries(document):
         merged = inherited(stable, as_map(canary.get("predictor")))
         yield _workload(bundle, document, merged, f"spec.canary[{number}].predictor", "canary", canary)
+    for component in ("transformer", "explainer"):
+        written = as_map(document.spec.get(component))
+        if as_maps(written.get("containers")):
+            yield _component(document, component, written)
+
+
+def canaries(document: Document) -> list[tuple[int, Mapping[str, Any]]]:
+    """Entries of `spec.canary` that are mappings, each with its number there."""
+    given = document.spec.get("canary")
+    if not isinstance(given, list):
+        return []
+    return [(number, each) for number, each in enumerate(given) if isinstance(each, Mapping)]
 
 
 def inherited(stable: Mapping[str, Any], canary: Mapping[str, Any]) -> dict[str, Any]:
     """A canary's predictor as the controller completes it: unset members come from stable, lists replace whole.
 
-    Zero values (0, false, "") cannot override, and the autoscaling members of stable are dropped.
+    Zero values (0, false, "") cannot override. Autoscaling, workers and the rollout strategy of stable are dropped, and
+    so are the canary's own strategy and storageUris: the controller passes neither on.
     """
-    merged = _overlaid(stable, canary)
-    for member in ("maxReplicas", "scaleTarget", "scaleMetric", "autoScaling", "workerSpec", "deploymentStrategy"):
+    merged = overlaid(stable, canary)
+    for member in (
+        "maxReplicas",
+        "scaleTarget",
+        "scaleMetric",
+        "autoScaling",
+        "workerSpec",
+        "deploymentStrategy",
+        "storageUris",
+    ):
         merged.pop(member, None)
     merged["minReplicas"] = canary.get("minReplicas")
-    return merged
-
-
-def _overlaid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        if isinstance(value, Mapping):
-            merged[key] = _overlaid(as_map(merged.get(key)), value)
-        elif value not in (None, 0, False, "", []):
-            merged[key] = value
     return merged
 
 
@@ -142,34 +177,37 @@ def _workload(
     role: str,
     canary: Mapping[str, Any] = EMPTY,
 ) -> Workload:
-    model = predictor.get("model")
-    runtime = runtime_of(bundle, document, predictor) if isinstance(model, Mapping) else None
+    model = model_of(predictor)
+    runtime = runtime_of(bundle, document, predictor) if model is not None else None
     ours = {key: value for key, value in predictor.items() if key not in NOT_POD}
-    spec: Mapping[str, Any] = ours
-    if isinstance(model, Mapping):
-        spec = _with_runtime(runtime, model, ours)
+    spec = _custom(ours, role) if model is None else _with_runtime(document, runtime, model, ours)
     deployment = deployment_name(document, predictor)
-    labels = text_map(dig(runtime.body, "spec.labels")) if runtime else {}
-    annotations = text_map(dig(runtime.body, "spec.annotations")) if runtime else {}
-    labels |= document.labels | text_map(predictor.get("labels"))
-    labels |= {
-        "app": f"isvc.{deployment}",
-        "serving.kserve.io/inferenceservice": document.name,
-        "component": "predictor",
-    }
     return Workload(
         document,
         deployment,
         path,
         spec,
-        labels,
-        annotations | document.annotations | text_map(predictor.get("annotations")),
+        _labels(document, runtime.spec if runtime else EMPTY, predictor, f"isvc.{deployment}"),
+        _annotations(document, runtime.spec if runtime else EMPTY, predictor),
         replicas=_canary_replicas(document, predictor, canary) if role == "canary" else _replicas(predictor),
         strategy=as_map(predictor.get("deploymentStrategy")) or DEFAULT_STRATEGY,
         role=role,
         runtime=runtime,
-        missing_runtime=isinstance(model, Mapping) and runtime is None,
+        missing_runtime=model is not None and runtime is None,
+        places={} if model is None else {SERVING: f"{path}.{model_path(predictor)}"},
     )
+
+
+def _labels(
+    document: Document, runtime: Mapping[str, Any], predictor: Mapping[str, Any], app: str, component: str = "predictor"
+) -> dict[str, str]:
+    """Labels of the Pods: the runtime's under the InferenceService's under the predictor's, and KServe's own."""
+    labels = text_map(runtime.get("labels")) | document.labels | text_map(predictor.get("labels"))
+    return labels | {"app": app, ISVC_LABEL: document.name, "component": component}
+
+
+def _annotations(document: Document, runtime: Mapping[str, Any], predictor: Mapping[str, Any]) -> dict[str, str]:
+    return text_map(runtime.get("annotations")) | document.annotations | text_map(predictor.get("annotations"))
 
 
 def _replicas(predictor: Mapping[str, Any]) -> int:
@@ -186,84 +224,93 @@ def _canary_replicas(document: Document, predictor: Mapping[str, Any], canary: M
     return -(-stable * (as_whole(canary.get("trafficPercent")) or 0) // 100)
 
 
-def _with_runtime(runtime: Document | None, model: Mapping[str, Any], ours: Mapping[str, Any]) -> Mapping[str, Any]:
-    base = {key: value for key, value in runtime.spec.items() if key not in NOT_RUNTIME_POD} if runtime else {}
-    own = {key: value for key, value in model.items() if key not in ("modelFormat", "runtime", "storageUri", "storage")}
-    own.pop("runtimeVersion", None)
-    own.pop("protocolVersion", None)
-    spec = copy.deepcopy(dict(base))
-    containers = as_maps(spec.get("containers"))
-    serving = next((each for each in containers if each.get("name") == SERVING), {"name": SERVING})
-    merged = merge(serving, own | {"name": SERVING})
-    merged["args"] = [*as_texts(serving.get("args")), *as_texts(own.get("args"))]
-    others = [each for each in containers if each.get("name") != SERVING]
-    spec["containers"] = [merged, *others]
-    return merge(spec, ours)
+def _custom(ours: Mapping[str, Any], role: str) -> Mapping[str, Any]:
+    """A custom predictor. The webhook names a single container (but no canary's: it does not look there)."""
+    containers = as_maps(ours.get("containers"))
+    if role == "canary" or not containers or not (len(containers) == 1 or not containers[0].get("name")):
+        return ours
+    return {**ours, "containers": [{**containers[0], "name": SERVING}, *containers[1:]]}
 
 
-def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """Kubernetes' strategic merge, as far as a PodSpec needs it: maps by key, some lists by their key, others whole.
+def _with_runtime(
+    document: Document, runtime: Document | None, model: Mapping[str, Any], ours: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The PodSpec of a runtime and a predictor: serving container, transformer, the runtime's others, the predictor's.
 
-    >>> merge({"env": [{"name": "A", "value": "1"}]}, {"env": [{"name": "B", "value": "2"}]})
-    {'env': [{'name': 'A', 'value': '1'}, {'name': 'B', 'value': '2'}]}
+    The serving containers are merged, and so are the transformers; arguments are joined, the predictor's behind the
+    runtime's. A model's `name` renames the container, which only a canary may have.
     """
-    merged = dict(base)
-    for key, value in patch.items():
-        before = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(before, Mapping):
-            merged[key] = merge(before, value)
-        elif key in MERGE_KEYS and isinstance(value, list) and isinstance(before, list):
-            merged[key] = _joined(as_maps(before), as_maps(value), MERGE_KEYS[key])
-        elif value is not None:
-            merged[key] = value
-    return merged
+    theirs = runtime.spec if runtime else EMPTY
+    base = {key: theirs[key] for key in RUNTIME_POD if key in theirs}
+    own = {key: value for key, value in model.items() if key not in NOT_CONTAINER}
+    given, added = as_maps(theirs.get("containers")), as_maps(ours.get("containers"))
+    serving = _joined_container(_named(given, SERVING) or {"name": SERVING}, own)
+    serving = filled(_versioned(serving, as_text(model.get("runtimeVersion"))), document.metadata)
+    transformer = [each for each in (_named(given, TRANSFORMER), _named(added, TRANSFORMER)) if each]
+    containers = [serving]
+    if transformer:
+        both = transformer[0] if len(transformer) == 1 else _joined_container(transformer[0], transformer[1])
+        containers.append(filled(both, document.metadata))
+    containers += [each for each in given if each.get("name") not in (SERVING, TRANSFORMER)]
+    containers += [each for each in added if each.get("name") != TRANSFORMER]
+    return {**merge(base, ours), "containers": containers}
 
 
-def _joined(before: list[Mapping[str, Any]], items: list[Mapping[str, Any]], key: str) -> list[Mapping[str, Any]]:
-    found: dict[Any, Mapping[str, Any]] = {str(each.get(key)): each for each in before}
-    for each in items:
-        name = str(each.get(key))
-        found[name] = merge(found[name], each) if name in found else each
-    return list(found.values())
+def _named(containers: list[Mapping[str, Any]], name: str) -> Mapping[str, Any] | None:
+    return next((each for each in containers if each.get("name") == name), None)
+
+
+def _joined_container(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    merged = merge(base, own)
+    arguments = [*as_texts(base.get("args")), *as_texts(own.get("args"))]
+    return {**merged, "args": arguments} if arguments else merged
+
+
+def _versioned(container: Mapping[str, Any], version: str) -> Mapping[str, Any]:
+    """`runtimeVersion` is the image's tag, unless the image is a digest."""
+    image = as_text(container.get("image"))
+    if not version or not image or "@sha256:" in image:
+        return container
+    return {**container, "image": f"{re.sub(r':[\w.-]*$', '', image)}:{version}"}
 
 
 def _workers(bundle: Bundle, document: Document, predictor: Mapping[str, Any]) -> Workload:
-    """The worker Deployment of a multi-node predictor: the runtime's workerSpec under the predictor's."""
-    worker = as_map(predictor.get("workerSpec"))
+    """The worker Deployment of a multi-node predictor; its name knows nothing of the predictor's name."""
     runtime = runtime_of(bundle, document, predictor)
-    base = as_map(runtime.spec.get("workerSpec")) if runtime else EMPTY
-    spec = merge(base, worker)
-    pipeline = as_whole(spec.get("pipelineParallelSize")) or 1
-    spec = {key: value for key, value in spec.items() if key not in ("pipelineParallelSize", "tensorParallelSize")}
-    name = f"{deployment_name(document, predictor)}-worker"
+    theirs = as_map(runtime.spec.get("workerSpec")) if runtime else EMPTY
+    written = as_map(predictor.get("workerSpec"))
+    head = _workload(bundle, document, predictor, "spec.predictor", "main")
+    backend = as_text(dig(runtime.spec, "annotations.multinode/executor-backend")) if runtime else ""
+    base = {key: theirs[key] for key in (*RUNTIME_POD, "containers") if key in theirs}
+    spec, replicas = worker_template(merge, base, theirs, written, head.spec, backend)
+    strategy = as_map(predictor.get("deploymentStrategy")) or DEFAULT_STRATEGY
+    if strategy.get("type") == "RollingUpdate":
+        strategy = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "0%", "maxSurge": "100%"}}
     return Workload(
         document,
-        name,
+        f"{document.name}-predictor-worker",
         "spec.predictor.workerSpec",
         spec,
-        document.labels | {"app": f"isvc.{name}", "serving.kserve.io/inferenceservice": document.name},
-        document.annotations,
-        replicas=max(pipeline - 1, 1),
-        strategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "100%"}},
+        _labels(document, theirs, predictor, f"isvc.{head.name}-worker"),
+        _annotations(document, theirs, predictor),
+        replicas=replicas,
+        strategy=strategy,
         role="worker",
         runtime=runtime,
         missing_runtime=runtime is None,
     )
 
 
-def workloads_of(bundle: Bundle, document: Document) -> Iterator[Workload]:
-    """The Pods that one document leads to."""
-    if document.kind == "InferenceService":
-        yield from kserve_workloads(bundle, document)
-    elif document.kind == "LLMInferenceService":
-        yield from _llm_workloads(document)
-
-
-def _llm_workloads(document: Document) -> Iterator[Workload]:
-    labels = {"app.kubernetes.io/name": document.name, "app.kubernetes.io/part-of": "llminferenceservice"}
-    for path in ("spec.template", "spec.worker", "spec.prefill.template", "spec.prefill.worker"):
-        spec = dig(document.body, path)
-        if isinstance(spec, Mapping):
-            replicas = as_whole(dig(document.body, "spec.replicas"))
-            role = "worker" if path.endswith("worker") else "main"
-            yield Workload(document, document.name, path, spec, labels, document.annotations, replicas or 1, role=role)
+def _component(document: Document, component: str, written: Mapping[str, Any]) -> Workload:
+    name = f"{document.name}-{component}"
+    return Workload(
+        document,
+        name,
+        f"spec.{component}",
+        {key: value for key, value in written.items() if key not in NOT_POD},
+        _labels(document, EMPTY, written, f"isvc.{name}", component),
+        _annotations(document, EMPTY, written),
+        replicas=_replicas(written),
+        strategy=as_map(written.get("deploymentStrategy")) or DEFAULT_STRATEGY,
+        role=component,
+    )

@@ -12,13 +12,16 @@ from typing import Any, Final
 
 from serving.facts.container import Container
 from serving.facts.manifests import Document
-from serving.facts.shape import as_map, as_maps, as_whole, dig, text_map
+from serving.facts.shape import as_map, as_maps, as_text, as_whole, dig, text_map
 
 TEMPLATES: Final[Mapping[str, tuple[str, ...]]] = {  # kind -> where its Pod templates stand ("*" steps into a list)
     "Deployment": ("spec.template",),
     "StatefulSet": ("spec.template",),
     "DaemonSet": ("spec.template",),
     "ReplicaSet": ("spec.template",),
+    "ReplicationController": ("spec.template",),
+    "Rollout": ("spec.template",),  # Argo's Deployment
+    "Service": ("spec.template",),  # Knative's; a Service of the core group has no template
     "Job": ("spec.template", "spec.tasks.*.template"),  # batch/v1, and Volcano's
     "CronJob": ("spec.jobTemplate.spec.template",),
     "LeaderWorkerSet": ("spec.leaderWorkerTemplate.leaderTemplate", "spec.leaderWorkerTemplate.workerTemplate"),
@@ -32,6 +35,13 @@ TEMPLATES: Final[Mapping[str, tuple[str, ...]]] = {  # kind -> where its Pod tem
     ),
     "RayJob": ("spec.rayClusterSpec.headGroupSpec.template", "spec.rayClusterSpec.workerGroupSpecs.*.template"),
 }
+NAMED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # labels with the owner's name that controllers give to its Pods
+    "Job": ("job-name", "batch.kubernetes.io/job-name", "volcano.sh/job-name"),
+    "LeaderWorkerSet": ("leaderworkerset.sigs.k8s.io/name",),
+    "JobSet": ("jobset.sigs.k8s.io/jobset-name",),
+    "RayCluster": ("ray.io/cluster",),
+    "Service": ("serving.knative.dev/service",),
+}
 FINITE: Final = frozenset({"Job", "CronJob", "JobSet", "RayJob", "TrainingRuntime", "ClusterTrainingRuntime"})
 
 
@@ -40,7 +50,8 @@ class Workload:
     """Pods of one kind: `name` is what owns them, `path` where a person wrote them, `spec` the PodSpec that results.
 
     `labels` and `annotations` are the Pods', what KServe adds included. `strategy` is a Deployment's, as it will be.
-    `replicas` is None where an autoscaler decides. `role` tells a canary or a multi-node worker from the main one.
+    `replicas` is the least number where an autoscaler decides. `role` tells a canary, a multi-node worker, a transformer
+    or an explainer from the main one. `places` tells where containers were written that do not stand in the PodSpec.
     """
 
     document: Document
@@ -51,9 +62,10 @@ class Workload:
     annotations: Mapping[str, str] = field(default_factory=dict)
     replicas: int | None = 1
     strategy: Mapping[str, Any] = field(default_factory=dict)
-    role: str = "main"  # main | canary | worker
+    role: str = "main"  # main | canary | worker | transformer | explainer
     runtime: Document | None = None
-    missing_runtime: bool = False  # KServe's runtime was named, and nobody told what is in it
+    missing_runtime: bool = False  # KServe's runtime or preset was named, and nobody told what is in it
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -96,7 +108,8 @@ class Workload:
         for member in ("initContainers", "containers"):
             for number, body in enumerate(as_maps(self.spec.get(member))):
                 init = member == "initContainers" and body.get("restartPolicy") != "Always"
-                found.append(Container(body, f"{self.path}.{member}[{number}]", init))
+                place = self.places.get(as_text(body.get("name"))) if number == 0 else None
+                found.append(Container(body, place or f"{self.path}.{member}[{number}]", init))
         return tuple(found)
 
     @cached_property
@@ -143,11 +156,15 @@ def plain_workloads(document: Document) -> Iterator[Workload]:
                 document.name,
                 f"{path}.spec",
                 as_map(template.get("spec")),
-                text_map(metadata.get("labels")),
+                _given_labels(document) | text_map(metadata.get("labels")),
                 text_map(metadata.get("annotations")),
                 replicas=1 if replicas is None else replicas,
                 strategy=as_map(document.spec.get("strategy") or document.spec.get("updateStrategy")),
             )
+
+
+def _given_labels(document: Document) -> dict[str, str]:
+    return dict.fromkeys(NAMED_BY.get(document.kind, ()), document.name)
 
 
 def _stepped(body: Mapping[str, Any], pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
