@@ -58,5 +58,21 @@ def firing(rules: dict[str, Any], directory: Path, alert: str, series: dict[str,
     return [_pairs(labels) | _pairs(annotations) for labels, annotations in found]
 
 
+def values(rules: dict[str, Any], directory: Path, expr: str, series: dict[str, str], at: str) -> dict[str, float]:
+    """What an expression gives for each Deployment, once the rules have been evaluated every minute."""
+    (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [{"expr": expr, "eval_time": at, "exp_samples": []}],
+    }
+    body = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
+    file = directory / "test.yaml"
+    file.write_text(yaml.safe_dump(body))
+    done = run("test", "rules", file)
+    told = done.stdout + done.stderr
+    return {name: float(value) for name, value in re.findall(r'deployment="([^"]+)".*?\} ([^\s,]+)', told)}
+
+
 def _pairs(text: str) -> dict[str, str]:
     return dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', text))
