@@ -217,7 +217,9 @@ WEIGHTS_SHARED: Final = Code(
 SERVICE_LINKS_OFF: Final = Code(
     "WG380", "Are service links off where vLLM runs?", "Every Pod that runs vLLM has enableServiceLinks: false."
 )
-IMAGE_PINNED: Final = Code("WG381", "Is every image pinned?", "No image has the tag latest, or none.")
+IMAGE_PINNED: Final = Code(
+    "WG381", "Is every image pinned?", "No image has a tag that moves, such as latest or nightly, or none."
+)
 SECRETS_HIDDEN: Final = Code(
     "WG382",
     "Are secrets kept out of arguments and literal values?",
@@ -281,4 +283,11 @@ UNIQUE: Final = Code(
 )
 IS_OBJECT: Final = Code(
     "WG397", "Is every document a Kubernetes object?", "Every document has apiVersion, kind and a name."
+)
+
+# the lint itself
+ALLOWANCES_SENSIBLE: Final = Code(
+    "WG398",
+    "Does every allowance name a rule and a reason?",
+    "Each entry of a warmgate/allow annotation is a rule's code and why, on the object itself.",
 )

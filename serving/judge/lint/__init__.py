@@ -5,31 +5,42 @@ Each module beside this one holds the rules of one topic and lists them in `RULE
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from serving.facts.manifests import Bundle, Document
-from serving.judge.lint import placement
+from serving.codes.lint import ALLOWANCES_SENSIBLE
+from serving.facts.manifests import Bundle
+from serving.judge.lint import allowances as silencing
+from serving.judge.lint import credentials, images, network, placement, privacy, security
+from serving.judge.lint.allowances import ALLOW, allowances
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 from serving.verdict import Finding, Report, Verdict
 
-RULES: Final[tuple[Rule, ...]] = (*placement.RULES,)
-ALLOW: Final = "warmgate/allow"  # `WG301: reason; WG305: reason` on an object silences rules there, in sight of all
+RULES: Final[tuple[Rule, ...]] = (
+    *placement.RULES,
+    *security.RULES,
+    *images.RULES,
+    *credentials.RULES,
+    *privacy.RULES,
+    *network.RULES,
+    *silencing.RULES,
+)
 
 
 def judge_manifests(bundle: Bundle, title: str, severity: Severity = Severity.WARNING) -> Report:
     """Every rule of at least this severity over the bundle.
 
     A fault is a FAIL, what cannot be told is UNKNOWN, a rule that held is one PASS with the number of objects, and
-    what an annotation allows is NOT_APPLICABLE with its reason. Rules that found nothing to look at are left out.
+    what an annotation allows is NOT_APPLICABLE with its reason, as is an allowance that nothing needs. Rules that found
+    nothing to look at are left out.
     """
     rules = [rule for rule in RULES if severity is Severity.WARNING or rule.severity is Severity.ERROR]
-    return Report(title, tuple(finding for rule in rules for finding in _findings(rule, bundle)))
+    judged = [(rule, list(rule.check(bundle))) for rule in rules]
+    findings = [finding for rule, looks in judged for finding in _findings(rule, looks)]
+    return Report(title, (*findings, *_unneeded(bundle, judged)))
 
 
-def _findings(rule: Rule, bundle: Bundle) -> Iterator[Finding]:
-    looks = list(rule.check(bundle))
+def _findings(rule: Rule, looks: Sequence[Look]) -> Iterator[Finding]:
     for look in looks:
         if not isinstance(look, Held):
             yield _finding(rule, look)
@@ -53,10 +64,20 @@ def _finding(rule: Rule, look: Fault | Unclear) -> Finding:
     return Finding(rule.code, Verdict.FAIL, subject, look.observed, look.expected, rule.reason, look.remedy, source)
 
 
-def allowances(document: Document) -> dict[str, str]:
-    """Codes that an object's annotation silences, each with the reason that was given."""
-    found = re.findall(r"(WG3\d\d)\s*:?\s*([^;]*)", document.annotations.get(ALLOW, ""))
-    return {code: reason.strip() for code, reason in found}
+def _unneeded(bundle: Bundle, judged: Sequence[tuple[Rule, Sequence[Look]]]) -> Iterator[Finding]:
+    """Allowances of rules that were asked and had nothing to say: shown, so that they do not outlive their reason."""
+    asked = {rule.code.id for rule, _ in judged}
+    tripped = {
+        (id(each.document), rule.code.id) for rule, looks in judged for each in looks if not isinstance(each, Held)
+    }
+    for document in bundle.documents:
+        for code, reason in allowances(document).items():
+            if reason and code in asked and (id(document), code) not in tripped:
+                observed, expected = f"{code} is allowed here, and does not trip", "an allowance that is needed"
+                verdict, source = Verdict.NOT_APPLICABLE, document.place
+                yield Finding(
+                    ALLOWANCES_SENSIBLE, verdict, document.id, observed, expected, reason, "remove it", source
+                )
 
 
-__all__ = ["RULES", "Look", "Rule", "Severity", "allowances", "judge_manifests"]
+__all__ = ["ALLOW", "RULES", "Look", "Rule", "Severity", "allowances", "judge_manifests"]

@@ -1,0 +1,83 @@
+"""Rule of images: what runs must be named by something that does not move."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from serving.codes.lint import IMAGE_PINNED
+from serving.facts.manifests import CLUSTER, Bundle, Document
+from serving.facts.shape import as_map, as_maps, as_text, dig
+from serving.facts.workloads import workloads
+from serving.facts.written import COMPONENTS, written_containers
+from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
+
+MOVING: Final = re.compile(r"latest(-.*)?|nightly", re.IGNORECASE)
+FILLED_IN_LATER: Final = re.compile(r"\{\{|\$")  # a template's expression, or a variable
+
+
+def _pinned(bundle: Bundle) -> Iterator[Look]:
+    for document, path, image, who in _images(bundle):
+        if not image or FILLED_IN_LATER.search(image):
+            continue
+        problem = _problem(image)
+        if problem:
+            expected = "a tag that never moves, or a digest"
+            remedy = (
+                f"name a release of {_repository(image)}, best with its digest: {_repository(image)}:TAG@sha256:..."
+            )
+            yield Fault(document, path, f"{image}: {problem}", expected, remedy, who)
+        else:
+            yield Held(document)
+
+
+def _images(bundle: Bundle) -> Iterator[tuple[Document, str, str, str]]:
+    for document, container in written_containers(bundle):
+        who = f"{document.id} ({container.name})" if container.name else document.id
+        yield document, f"{container.path}.image", container.image, who
+    for workload in workloads(bundle):
+        for number, volume in enumerate(as_maps(workload.spec.get("volumes"))):
+            path = f"{workload.path}.volumes[{number}].image.reference"
+            yield workload.document, path, as_text(dig(volume, "image.reference")), workload.label
+    for document in bundle.of("InferenceService"):
+        if document.source != CLUSTER:
+            yield from _model_images(document)
+
+
+def _model_images(document: Document) -> Iterator[tuple[Document, str, str, str]]:
+    """Models that are images: `oci://`, whose weights move with the tag."""
+    places = [(f"spec.{each}", as_map(document.spec.get(each))) for each in COMPONENTS]
+    for number, canary in enumerate(as_maps(document.spec.get("canary"))):
+        places.append((f"spec.canary[{number}].predictor", as_map(canary.get("predictor"))))
+    for path, component in places:
+        uri = as_text(dig(component, "model.storageUri"))
+        scheme, separator, image = uri.partition("://")
+        if separator and scheme in ("oci", "oci+native", "oci+fetch"):
+            yield document, f"{path}.model.storageUri", image, document.id
+
+
+def _problem(image: str) -> str:
+    name, digest, _ = image.partition("@")
+    if digest:
+        return ""
+    _, colon, tag = name.rpartition("/")[2].partition(":")
+    if not colon or not tag:
+        return "no tag, which means latest"
+    return "a tag that moves" if MOVING.fullmatch(tag) else ""
+
+
+def _repository(image: str) -> str:
+    path, slash, last = image.partition("@")[0].rpartition("/")
+    return f"{path}{slash}{last.partition(':')[0]}"
+
+
+RULES: Final = (
+    Rule(
+        IMAGE_PINNED,
+        Severity.WARNING,
+        "Under a tag that moves, a Pod that is rescheduled runs another engine than its neighbours: replicas differ, "
+        "a rollback brings nothing back, and no load test speaks for what runs.",
+        _pinned,
+    ),
+)
