@@ -14,10 +14,24 @@ from typing import Any, Final
 
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig, text_map
 
-SHELLS: Final = frozenset({"sh", "bash", "ash", "dash"})
-ENGINE_WORD: Final = re.compile(r"(?:^|[/\s])vllm(?:$|[\s.])")  # vllm serve, /usr/bin/vllm, vllm.entrypoints...
+SHELLS: Final = frozenset({"sh", "bash", "ash", "dash", "zsh"})
+SCRIPT: Final = re.compile(r"-[a-z]*c")  # -c, -ec, -euxc
+VARIABLE: Final = re.compile(r"\$\$|\$\(([A-Za-z_][\w.-]*)\)")  # what the kubelet replaces in command and args
+ENDS: Final = frozenset({";", "&", "&&", "|", "||", ";;"})  # where a shell's command ends
+SHORT: Final = {  # vLLM's short options
+    "-tp": "tensor-parallel-size",
+    "-pp": "pipeline-parallel-size",
+    "-dp": "data-parallel-size",
+    "-dpl": "data-parallel-size-local",
+    "-asc": "api-server-count",
+    "-q": "quantization",
+}
+ENGINE_WORD: Final = re.compile(r"^(?:\S*/)?vllm$|^vllm\.entrypoints\.|(?:^|/)vllm/entrypoints/")
+VERBS: Final = frozenset({"serve", "run-batch", "bench", "launch", "chat", "complete", "collect-env"})
+BATCH_WORDS: Final = re.compile(r"run[-_]batch|bench|chat|complete|collect-env")
+ENGINE_IMAGE: Final = re.compile(r"(?:^|[-_])vllm(?:$|[-_])")
+NO_ENGINE_IMAGE: Final = re.compile(r"router|proxy|exporter|operator|dashboard|sim(?:ulator)?$|client|bench|gateway")
 AGENT_IMAGE: Final = "warmgate"  # the image whose entrypoint is `warmgate serve --`
-BATCH_WORDS: Final = frozenset({"run-batch", "vllm.entrypoints.openai.run_batch", "bench"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,28 +59,39 @@ class Container:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """Command and arguments as the process will see them; what stands behind a shell's `-c` is split into words."""
-        given = [*as_texts(self.body.get("command")), *as_texts(self.body.get("args"))]
+        """Command and arguments as the process will see them: `$(NAME)` of a literal variable is replaced, and what
+        stands behind a shell's `-c` is split into words, with `;` for every end of a line.
+        """
+        given = [
+            VARIABLE.sub(self._replaced, word)
+            for word in (*as_texts(self.body.get("command")), *as_texts(self.body.get("args")))
+        ]
         words: list[str] = []
         for number, word in enumerate(given):
-            script = number > 0 and given[number - 1] in ("-c", "-lc", "-ec") and given[0].rpartition("/")[2] in SHELLS
+            before = given[:number]
+            script = before and SCRIPT.fullmatch(before[-1]) and any(_base(each) in SHELLS for each in before)
             words += _split(word) if script else [word]
         return tuple(words)
+
+    def _replaced(self, found: re.Match[str]) -> str:
+        return "$" if found[0] == "$$" else self.env.get(found[1], found[0])
 
     @cached_property
     def options(self) -> Mapping[str, tuple[str, ...]]:
         """Long options in the words: `max-model-len` -> every value given, the last counts; a switch has `("",)`.
 
-        vLLM takes `--a-b`, `--a_b` and `--a=b` alike.
+        vLLM takes `--a-b`, `--a_b` and `--a=b` alike, and a few short ones (`-tp 2`).
         """
         found: dict[str, tuple[str, ...]] = {}
         name = ""
         for word in self.words:
-            if word.startswith("--") and len(word) > 2:
-                name, equals, value = word[2:].partition("=")
-                name = name.replace("_", "-")
+            head, equals, value = word.partition("=")
+            if head in SHORT or (head.startswith("--") and len(head) > 2):
+                name = SHORT.get(head) or head[2:].replace("_", "-")
                 found[name] = (*found.get(name, ()), value if equals else "")
                 name = "" if equals else name
+            elif word == "--" or word in ENDS:
+                name = ""
             elif name:
                 found[name] = (*found[name][:-1], word) if found[name][-1] == "" else (*found[name], word)
         return found
@@ -117,26 +142,64 @@ class Container:
     @cached_property
     def under_agent(self) -> bool:
         """Is the readiness agent its first process?"""
-        if "warmgate" in self.words:
-            after = self.words[self.words.index("warmgate") + 1 :]
-            return bool(after) and after[0] == "serve"
+        for number, word in enumerate(self.words):
+            if _base(word) == "warmgate":
+                return self.words[number + 1 : number + 2] == ("serve",)
         return self.image_name == AGENT_IMAGE and not as_texts(self.body.get("command"))
 
     @cached_property
+    def _verb(self) -> str:
+        """What its command has vLLM do: `serve`, `run-batch`, the name of an entrypoint; empty where it names none."""
+        for number, word in enumerate(self.words):
+            after = self.words[number + 1] if number + 1 < len(self.words) else ""
+            if _base(word) == "vllm" and after in VERBS:
+                return after
+            if ENGINE_WORD.search(word) and _base(word) != "vllm":
+                return word
+        return ""
+
+    @cached_property
     def runs_vllm(self) -> bool:
-        """Does vLLM run in it, as a server or not? By its command, else by its image."""
-        if self.under_agent or any(ENGINE_WORD.search(word) for word in self.words):
+        """Does vLLM run in it, as a server or not? By its command, else by its image; Ray's workers run it too."""
+        if self.under_agent or self._verb:
             return True
-        return "vllm" in self.image_name and not as_texts(self.body.get("command"))
+        of_vllm = bool(ENGINE_IMAGE.search(self.image_name)) and not NO_ENGINE_IMAGE.search(self.image_name)
+        return of_vllm and (not as_texts(self.body.get("command")) or self._joins_ray)
+
+    @cached_property
+    def _joins_ray(self) -> bool:
+        return any(pair == ("ray", "start") for pair in zip(map(_base, self.words), self.words[1:], strict=False))
 
     @cached_property
     def serves(self) -> bool:
         """Is it a vLLM server, which answers requests until it is told to stop?"""
-        return self.runs_vllm and not self.init and not BATCH_WORDS & set(self.words)
+        if not self.runs_vllm or self.init or BATCH_WORDS.search(self._verb):
+            return False
+        return self.under_agent or bool(self._verb) or not self._joins_ray
+
+
+def _base(word: str) -> str:
+    return word.rpartition("/")[2]
 
 
 def _split(script: str) -> list[str]:
+    """The words of a shell script; `;` stands for the end of a line."""
+    script = script.replace("\\\n", " ")
+    lexer = shlex.shlex(script, posix=True, punctuation_chars=";&|\n")
+    lexer.whitespace = " \t\r"
+    lexer.whitespace_split = True
+    lexer.commenters = ""
     try:
-        return shlex.split(script, comments=True)
+        words = list(lexer)
     except ValueError:  # an open quote: read it as plainly as it stands
-        return script.split()
+        words = script.split()
+    return [";" if set(word) <= {"\n", ";"} else word for word in _uncommented(words)]
+
+
+def _uncommented(words: list[str]) -> list[str]:
+    kept, comment = [], False
+    for word in words:
+        comment = (comment or word.startswith("#")) and "\n" not in word
+        if not comment:
+            kept.append(word)
+    return kept

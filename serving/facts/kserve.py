@@ -10,77 +10,32 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from serving.facts.llm_inference_service import llm_workloads
 from serving.facts.manifests import Bundle, Document, near
 from serving.facts.merging import filled, merge, overlaid
 from serving.facts.multinode import worker_template
 from serving.facts.pods import Workload
+from serving.facts.predictor import (
+    AUTOSCALER,
+    ISVC_LABEL,
+    MODE,
+    NOT_CONTAINER,
+    NOT_POD,
+    RUNTIME_POD,
+    SERVING,
+    TRANSFORMER,
+    canaries,
+    deployment_name,
+    model_of,
+    model_path,
+    standard_mode,
+)
 from serving.facts.shape import EMPTY, as_map, as_maps, as_text, as_texts, as_whole, dig, text_map
 
-SERVING: Final = "kserve-container"
-TRANSFORMER: Final = "transformer-container"
-MODE: Final = "serving.kserve.io/deploymentMode"
-AUTOSCALER: Final = "serving.kserve.io/autoscalerClass"
-ISVC_LABEL: Final = "serving.kserve.io/inferenceservice"
-FRAMEWORKS: Final = (  # the older form of a model: the webhook turns `sklearn: {...}` into `model: {modelFormat: ...}`
-    "sklearn xgboost tensorflow pytorch triton onnx huggingface pmml lightgbm paddle".split()
-)
-NOT_POD: Final = frozenset(  # members of a predictor beside the PodSpec that is inlined into it
-    "name model minReplicas maxReplicas scaleTarget scaleMetric scaleMetricType autoScaling containerConcurrency "
-    "timeout canaryTrafficPercent logger batcher labels annotations deploymentStrategy workerSpec storageUris "
-    "storageContainerName".split()
-    + list(FRAMEWORKS)
-)
-NOT_CONTAINER: Final = frozenset(  # members of a model beside the Container that is inlined into it
-    "modelFormat runtime storageUri storage runtimeVersion protocolVersion".split()
-)
-RUNTIME_POD: Final = (  # all that KServe takes of a runtime's PodSpec; hostIPC, for one, is lost
-    "nodeSelector affinity tolerations volumes imagePullSecrets schedulerName resourceClaims".split()
-)
 DEFAULT_STRATEGY: Final[Mapping[str, Any]] = {
     "type": "RollingUpdate",
     "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"},
 }
-
-
-def standard_mode(document: Document) -> bool | None:
-    """Is it deployed as a Deployment (Standard mode)? None where that depends on the cluster's default."""
-    mode = document.annotations.get(MODE)
-    return None if mode is None else mode in ("Standard", "RawDeployment")
-
-
-def deployment_name(document: Document, predictor: Mapping[str, Any]) -> str:
-    """The Deployment and Service that KServe makes for a predictor."""
-    name = as_text(predictor.get("name"))
-    return f"{document.name}-{name}-predictor" if name else f"{document.name}-predictor"
-
-
-def model_of(predictor: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The predictor's model, in whichever form it was written; None for a custom container."""
-    model = predictor.get("model")
-    if isinstance(model, Mapping):
-        return model
-    for framework in FRAMEWORKS:
-        if isinstance(predictor.get(framework), Mapping):
-            return {"modelFormat": {"name": framework}, **as_map(predictor.get(framework))}
-    return None
-
-
-def model_path(predictor: Mapping[str, Any]) -> str:
-    """The member in which its model was written."""
-    return next((name for name in FRAMEWORKS if isinstance(predictor.get(name), Mapping)), "model")
-
-
-def storage_uri(predictor: Mapping[str, Any]) -> str:
-    """The URI that KServe compares: the model's, or `STORAGE_URI` of a custom container; empty where there is none."""
-    model = model_of(predictor)
-    if model is not None:
-        return as_text(model.get("storageUri"))
-    for container in as_maps(predictor.get("containers")):
-        if container.get("name") == SERVING:
-            for item in as_maps(container.get("env")):
-                if item.get("name") == "STORAGE_URI":
-                    return as_text(item.get("value"))
-    return ""
 
 
 def runtime_of(bundle: Bundle, document: Document, predictor: Mapping[str, Any]) -> Document | None:
@@ -125,6 +80,14 @@ def _priority(runtime: Document, model: Mapping[str, Any]) -> int:
     return max((as_whole(each.get("priority")) or 0 for each in formats), default=0)
 
 
+def workloads_of(bundle: Bundle, document: Document) -> Iterator[Workload]:
+    """The Pods that KServe makes of one document; none for kinds that are not KServe's."""
+    if document.kind == "InferenceService":
+        yield from kserve_workloads(bundle, document)
+    elif document.kind == "LLMInferenceService":
+        yield from llm_workloads(document)
+
+
 def kserve_workloads(bundle: Bundle, document: Document) -> Iterator[Workload]:
     """The predictor's Pods, those of its multi-node workers, of every canary, and of transformer and explainer."""
     stable = as_map(document.spec.get("predictor"))
@@ -138,14 +101,6 @@ def kserve_workloads(bundle: Bundle, document: Document) -> Iterator[Workload]:
         written = as_map(document.spec.get(component))
         if as_maps(written.get("containers")):
             yield _component(document, component, written)
-
-
-def canaries(document: Document) -> list[tuple[int, Mapping[str, Any]]]:
-    """Entries of `spec.canary` that are mappings, each with its number there."""
-    given = document.spec.get("canary")
-    if not isinstance(given, list):
-        return []
-    return [(number, each) for number, each in enumerate(given) if isinstance(each, Mapping)]
 
 
 def inherited(stable: Mapping[str, Any], canary: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,7 +226,8 @@ def _versioned(container: Mapping[str, Any], version: str) -> Mapping[str, Any]:
     image = as_text(container.get("image"))
     if not version or not image or "@sha256:" in image:
         return container
-    return {**container, "image": f"{re.sub(r':[\w.-]*$', '', image)}:{version}"}
+    repository = re.sub(r":[\w.-]*$", "", image)
+    return {**container, "image": f"{repository}:{version}"}
 
 
 def _workers(bundle: Bundle, document: Document, predictor: Mapping[str, Any]) -> Workload:
@@ -314,3 +270,17 @@ def _component(document: Document, component: str, written: Mapping[str, Any]) -
         strategy=as_map(written.get("deploymentStrategy")) or DEFAULT_STRATEGY,
         role=component,
     )
+
+
+__all__ = [
+    "AUTOSCALER",
+    "MODE",
+    "SERVING",
+    "deployment_name",
+    "inherited",
+    "kserve_workloads",
+    "runtime_of",
+    "standard_mode",
+    "supports",
+    "workloads_of",
+]

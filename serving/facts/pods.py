@@ -50,7 +50,7 @@ class Workload:
     """Pods of one kind: `name` is what owns them, `path` where a person wrote them, `spec` the PodSpec that results.
 
     `labels` and `annotations` are the Pods', what KServe adds included. `strategy` is a Deployment's, as it will be.
-    `replicas` is the least number where an autoscaler decides. `role` tells a canary, a multi-node worker, a transformer
+    `replicas` is the least number where an autoscaler decides. `role` tells a canary, multi-node workers, a transformer
     or an explainer from the main one. `places` tells where containers were written that do not stand in the PodSpec.
     """
 
