@@ -4,9 +4,9 @@
 {{- include "warmgate.checkNames" . -}}
 {{- include "warmgate.checkGpu" . -}}
 {{- include "warmgate.checkEngine" . -}}
-{{- include "warmgate.checkModel" . -}}
 {{- include "warmgate.checkMultiNode" . -}}
 {{- include "warmgate.checkCanary" . -}}
+{{- include "warmgate.checkModel" . -}}
 {{- include "warmgate.checkReplicas" . -}}
 {{- include "warmgate.checkGpuBudget" . -}}
 {{- end }}

@@ -81,7 +81,7 @@ sum(vllm:num_requests_waiting{namespace="{{ .Release.Namespace }}",model_name="{
 --set canary.enabled=false --set-string model.release={{ $canary.release }},model.storageUri={{ $canary.storageUri | replace "," "\\," | squote }}
 {{- if or $values.canary.image.tag $values.canary.image.digest }} --set-string image.tag={{ $canary.tag }},image.digest={{ $canary.digest }}{{ end }}
 {{- with $values.canary.maxModelLen }} --set model.maxModelLen={{ int . }}{{ end }}
-{{- with $values.canary.gpuMemoryUtilization }} --set model.gpuMemoryUtilization={{ . }}{{ end }}
+{{- with $values.canary.gpuMemoryUtilization }} --set-json model.gpuMemoryUtilization={{ . }}{{ end }}
 {{- with $values.canary.args }} --set-json {{ printf "model.args=%s" (toRawJson .) | squote }}{{ end }}
 {{- if $values.canary.env }}
 {{- $env := deepCopy $values.canary.env -}}

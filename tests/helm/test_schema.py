@@ -1,0 +1,98 @@
+"""The schema of the values is closed at every level and covers exactly what values.yaml states."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+from helm_python import HelmValuesError
+
+from tests.helm.scenarios import CHART, chart
+
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+AS_KUBERNETES_HAS_IT = {"pod.affinity.nodeAffinity", "pod.affinity.podAffinity", "pod.affinity.podAntiAffinity"}
+FREE = {"loadtest.profile.body"}
+
+
+def levels(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every object of the schema, with its path; items of lists as `[]`."""
+    if schema.get("type") == "object":
+        yield path, schema
+    for name, part in schema.get("properties", {}).items():
+        yield from levels(part, f"{path}.{name}".lstrip("."))
+    if "items" in schema:
+        yield from levels(schema["items"], f"{path}[]")
+
+
+LEVELS = dict(levels(SCHEMA))
+
+
+def test_every_level_is_closed_or_a_map_that_kubernetes_has() -> None:
+    for path, level in LEVELS.items():
+        if path in AS_KUBERNETES_HAS_IT | FREE:
+            continue
+        if "properties" in level:
+            assert level["additionalProperties"] is False, path
+        else:
+            assert isinstance(level["additionalProperties"], dict), path
+
+
+def test_everything_has_a_description() -> None:
+    for path, level in LEVELS.items():
+        for name, part in level.get("properties", {}).items():
+            assert part.get("description") or part.get("properties") or path.startswith("model.resources"), (path, name)
+
+
+def test_the_schema_has_every_value_and_no_other() -> None:
+    def keys(values: Mapping[str, Any], path: str = "") -> Iterator[str]:
+        for name, value in values.items():
+            inner = f"{path}.{name}".lstrip(".")
+            yield inner
+            if isinstance(value, Mapping) and "properties" in LEVELS.get(inner, {}):
+                yield from keys(value, inner)
+
+    def known(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+        for name, part in schema.get("properties", {}).items():
+            inner = f"{path}.{name}".lstrip(".")
+            if path != "pod.affinity":
+                yield inner
+            yield from known(part, inner)
+
+    assert set(keys(VALUES)) == set(known(SCHEMA))
+
+
+@pytest.mark.parametrize("path", sorted(path for path, level in LEVELS.items() if "properties" in level))
+def test_a_typo_is_refused_at(path: str) -> None:
+    """At every level, inside lists too."""
+    typo: Any = {"tpyo": 1}
+    for name in reversed(path.split(".")) if path else ():
+        plain = name.removesuffix("[]")
+        typo = {plain: [typo] if name.endswith("[]") else typo}
+    with pytest.raises(HelmValuesError, match="tpyo"):
+        chart().validate_schema(typo)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"gpu": {"count": 0.5}}, id="a-fraction-of-a-gpu"),
+        pytest.param({"gpu": {"count": "1"}}, id="a-count-as-text"),
+        pytest.param({"gpu": {"resource": "gpu"}}, id="a-resource-without-domain"),
+        pytest.param({"class": "prod"}, id="an-unknown-class"),
+        pytest.param({"endpoint": {"drainSeconds": 0}}, id="no-drain"),
+        pytest.param({"endpoint": {"loadMargin": 0.9}}, id="a-margin-below-one"),
+        pytest.param({"canary": {"trafficPercent": 101}}, id="more-than-all-traffic"),
+        pytest.param({"model": {"resources": {"limits": {"memory": None}}}}, id="no-memory-limit"),
+        pytest.param({"model": {"release": "R1"}}, id="a-release-kserve-rejects"),
+        pytest.param({"model": {"args": [64]}}, id="an-argument-that-is-a-number"),
+        pytest.param({"image": {"digest": "sha256:abc"}}, id="a-short-digest"),
+        pytest.param({"lint": {"allow": {"WG101": "no"}}}, id="a-code-that-is-not-lints"),
+    ],
+)
+def test_a_wrong_value_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(HelmValuesError):
+        chart().validate_schema(values)
