@@ -1,0 +1,139 @@
+"""A vLLM server in a container, with or without the agent in front: where it listens, and its times.
+
+The agent's defaults stand here a second time, for judges that may not know the agent; a test holds both together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from serving.facts.container import ENGINE_WORD, Container
+from serving.facts.pods import Workload
+from serving.facts.shape import as_map, as_maps, as_text, as_texts, as_whole, dig
+
+AGENT_DEFAULTS: Final[Mapping[str, float]] = {
+    "admin_port": 8081,
+    "startup_timeout": 1800,
+    "lame_duck": 5,
+    "drain_timeout": 60,
+}
+TEARDOWN_S: Final = 10.0  # engine and agent leaving after the last stream
+ENGINE_TIMEOUT: Final = "VLLM_ENGINE_READY_TIMEOUT_S"
+ENGINE_TIMEOUT_DEFAULT_S: Final = 600
+ENGINE_PORT: Final = 8000
+LOAD: Final = "warmgate/load-seconds"
+SLEEP: Final = re.compile(r"\bsleep\s+(\d+(?:\.\d+)?)([smh]?)\b")
+WORKERS: Final = re.compile(r"workerTemplate|workerGroupSpecs|\.worker$")
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A setting whose value was not written down: where it comes from."""
+
+    why: str
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """One vLLM server that answers requests, and the Pods it is in."""
+
+    workload: Workload
+    container: Container
+
+    @property
+    def who(self) -> str:
+        """How a finding names it: the Pods, and the container where several serve."""
+        several = len(self.workload.engines) > 1
+        return f"{self.workload.label} container {self.container.name}" if several else self.workload.label
+
+    @property
+    def under_agent(self) -> bool:
+        """Does the agent start it?"""
+        return self.container.under_agent
+
+    def agent(self, name: str) -> float | Unknown:
+        """One of the agent's numbers: by option, else by variable, else the default."""
+        variable = f"WARMGATE_{name.upper()}"
+        text = self.container.option(name.replace("_", "-"))
+        if text is None:
+            return self.variable(variable, AGENT_DEFAULTS[name])
+        number = _number(text)
+        return Unknown(f"--{name.replace('_', '-')} is {text!r}") if number is None else number
+
+    def variable(self, name: str, default: float) -> float | Unknown:
+        """A number in the environment, or its default; Unknown where it comes from elsewhere or is no number."""
+        text = self.container.env.get(name)
+        if text is None:
+            return Unknown(f"{name} comes from another object") if name in self.container.env_names else default
+        number = _number(text) if text else default
+        return Unknown(f"{name} is {text!r}") if number is None else number
+
+    @property
+    def port(self) -> int | None:
+        """Where vLLM listens; None where that cannot be told."""
+        given = self.container.option("port")
+        if given is not None:
+            return int(given) if given.isdecimal() else None
+        if "config" in self.container.options or "uds" in self.container.options:
+            return None
+        plain = self.container.image_name.startswith("vllm-openai") or any(
+            map(ENGINE_WORD.search, self.container.words)
+        )
+        return ENGINE_PORT if plain or self.under_agent else None
+
+    @property
+    def admin_port(self) -> int | None:
+        """Where the agent listens; None without an agent, or where that cannot be told."""
+        number = self.agent("admin_port") if self.under_agent else None
+        return int(number) if isinstance(number, int | float) else None
+
+    @property
+    def load_s(self) -> float | None:
+        """The declared load time, or None where none (or no number) is declared."""
+        return load_seconds(self.workload)
+
+    @property
+    def pre_stop(self) -> Mapping[str, object]:
+        """Its preStop hook; empty where there is none."""
+        return as_map(dig(self.container.body, "lifecycle.preStop"))
+
+    @property
+    def pre_stop_s(self) -> float:
+        """Seconds that its preStop hook sleeps, as far as one can read that."""
+        seconds = as_whole(dig(self.pre_stop, "sleep.seconds"))
+        if seconds is not None:
+            return float(seconds)
+        command = " ".join(as_texts(dig(self.pre_stop, "exec.command")))
+        units = {"": 1, "s": 1, "m": 60, "h": 3600}
+        return sum(float(number) * units[unit] for number, unit in SLEEP.findall(command))
+
+    @property
+    def takes_unseen_env(self) -> bool:
+        """Does it take whole objects as environment (envFrom)?"""
+        return bool(as_maps(self.container.body.get("envFrom")))
+
+
+def load_seconds(workload: Workload) -> float | None:
+    """The load time that the Pods declare, or None where none (or no positive number) is declared."""
+    number = _number(workload.says(LOAD) or "")
+    return number if number else None
+
+
+def engines(workloads: tuple[Workload, ...]) -> Iterator[Engine]:
+    """The vLLM servers that answer HTTP for as long as they live: no workers of another node, no finite work.
+
+    Pods whose runtime nobody told are left out: what they contain is not known.
+    """
+    for workload in workloads:
+        if workload.finite or workload.role == "worker" or workload.missing_runtime or WORKERS.search(workload.path):
+            continue
+        for container in workload.engines:
+            if "headless" not in container.options:
+                yield Engine(workload, container)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", as_text(text).strip()) else None
