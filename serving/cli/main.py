@@ -18,6 +18,7 @@ from serving.errors import CannotAct, WarmgateError
 
 COMMANDS: Final = {
     "serve": "Run vLLM under the readiness agent.",
+    "lint": "Prove that manifests tell one story before anything is applied.",
     "verify": "Prove that an endpoint is loaded, warm, listed, fast enough and answering.",
     "loadtest": "Load-test an endpoint and judge it against SLOs.",
     "compare": "Compare two load runs: is the candidate no worse than the baseline?",

@@ -24,11 +24,11 @@ NAMESPACE: Final = "default"
 
 @dataclass(frozen=True)
 class ChartOptions:
-    """What a person gave beside the chart; later values win."""
+    """What a person gave beside a chart; later values win."""
 
     values: tuple[Path, ...] = ()
     sets: tuple[str, ...] = ()
-    release: str = RELEASE
+    release: str | None = None
     namespace: str = NAMESPACE
 
 
@@ -36,10 +36,11 @@ def render_chart(chart: Path, options: ChartOptions) -> dict[str, str]:
     """The rendered templates: the template's path, below the chart's, to its text. None for a library chart."""
     helm = _helm()
     values = merged_values(options)
+    release = RELEASE if options.release is None else options.release
     try:
-        helm.validate_release_name(options.release)
+        helm.validate_release_name(release)
     except helm.HelmError as error:
-        raise Refused(f"--release {options.release}: not a release name: use lower case letters, digits, -") from error
+        raise Refused(f"--release {release}: not a release name: use lower case letters, digits, -") from error
     if not chart.is_dir() and chart.stat().st_size > MOST_BYTES:
         raise Refused(f"{chart}: over {MOST_BYTES >> 20} MiB, which is no chart: name the right file")
     try:
@@ -48,7 +49,7 @@ def render_chart(chart: Path, options: ChartOptions) -> dict[str, str]:
             if metadata.get("type") == "library":
                 return {}
             _all_there(chart, metadata, loaded.dependencies)
-            rendered = loaded.render(values, name=options.release, namespace=options.namespace)
+            rendered = loaded.render(values, name=release, namespace=options.namespace)
     except helm.HelmIOError as error:
         raise CannotObserve(f"{chart}: cannot be read ({_flat(error)}): check its files' modes") from error
     except helm.HelmError as error:

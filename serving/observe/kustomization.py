@@ -5,7 +5,6 @@ Knows which directory is a kustomization; reads no manifest itself.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Final
 
 from serving.errors import CannotObserve, Refused
 from serving.facts.shape import as_map, as_maps, as_text, as_texts
-from serving.observe.kubectl import kubectl
 from serving.observe.manifest_files import read_file
 from serving.observe.manifest_yaml import parse
 
@@ -47,6 +45,10 @@ def kustomization_in(names: Collection[str]) -> str | None:
 
 def build(directory: Path) -> str:
     """The documents that a kustomization stands for, as one YAML text."""
+    import asyncio  # 30 ms at the start of a command that mostly needs none of it
+
+    from serving.observe.kubectl import kubectl
+
     answer = asyncio.run(kubectl(["kustomize", str(directory)], BUILD_SECONDS))
     if answer.code == 0:
         return answer.out.decode(errors="replace")

@@ -23,6 +23,7 @@ from serving.observe.manifest_yaml import TEMPLATE, TEMPLATE_REMEDY, Parsed, par
 STDIN: Final = "-"
 PACKED: Final = (".tgz", ".tar.gz")
 SKIPPED_SHOWN: Final = 3
+DEFAULTS: Final = ChartOptions()
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class _Found:
 
 
 def read_manifests(
-    arguments: Sequence[str], options: ChartOptions | None = None, stdin: BinaryIO | None = None
+    arguments: Sequence[str], options: ChartOptions = DEFAULTS, stdin: BinaryIO | None = None
 ) -> Manifests:
-    """The documents of all arguments together. `options` are for the one chart among them.
+    """The documents of all arguments together. Values and a release are for the one chart among them.
 
     Raises Refused for what a person must correct, CannotObserve for what is out of reach. What in a directory holds no
     Kubernetes document is left out and noted.
@@ -55,10 +56,8 @@ def read_manifests(
     found = _Found()
     for argument in arguments:
         _find(argument, found, stdin)
-    if options is not None and len(found.charts) != 1:
-        raise Refused(
-            f"--values, --set, --release and --namespace are for one chart, not {len(found.charts)}: name one"
-        )
+    if (options.values or options.sets or options.release is not None) and len(found.charts) != 1:
+        raise Refused(f"--values, --set and --release are for one chart, not {len(found.charts)}: name one")
     documents: list[Document] = []
     rendered: set[str] = set()
     left_out: list[str] = []
@@ -69,7 +68,7 @@ def read_manifests(
             continue
         documents += _documents(parsed, where)
     makers: dict[tuple[str, str, str, str], str] = {}
-    for maker, source, text in _render(found, options or ChartOptions()):
+    for maker, source, text in _render(found, options):
         rendered.add(source)
         said = f"{source} (rendered)"
         fresh = _documents(parse(text, said), source, said)

@@ -7,7 +7,7 @@ that no server can write to the terminal. 100 columns unless told otherwise.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import zip_longest
 from typing import Final, TextIO
 
@@ -26,17 +26,21 @@ WORD_WIDTH: Final = 9
 SUBJECT_WIDTH: Final = 24
 
 
-def render_text(report: Report, *, color: bool = False, width: int = WIDTH) -> str:
-    """The whole report, ending in one line with the verdict. `color` adds SGR sequences and changes nothing else."""
-    codes = max((len(finding.code.id) for finding in report.findings), default=4)
-    subjects = [len(one_line(finding.subject)) for finding in report.findings]
+def render_text(report: Report, *, color: bool = False, width: int = WIDTH, hidden: Collection[Verdict] = ()) -> str:
+    """The whole report, ending in one line with the verdict. `color` adds SGR sequences and changes nothing else.
+
+    Findings of `hidden` verdicts have no row; the last line counts them.
+    """
+    findings = [finding for finding in report.findings if finding.verdict not in hidden]
+    codes = max((len(finding.code.id) for finding in findings), default=4)
+    subjects = [len(one_line(finding.subject)) for finding in findings]
     subject = min(max(subjects, default=0) + 2, SUBJECT_WIDTH)
     indent = 2 + WORD_WIDTH + 2 + codes + 2
     left = width - indent - subject
-    observed = min(max((len(one_line(each.observed)) + 2 for each in report.findings), default=0), left * 3 // 5)
+    observed = min(max((len(one_line(each.observed)) + 2 for each in findings), default=0), left * 3 // 5)
     columns = (subject, observed, left - observed)
-    lines = [one_line(report.title), ""]
-    for finding in report.findings:
+    lines = [one_line(report.title), *([""] if findings else [])]
+    for finding in findings:
         lines += _row(finding, indent, columns, color)
         lines += _notes(finding, indent, width, color)
     return "\n".join([*lines, "", _verdict(report, color)]) + "\n"
