@@ -7,7 +7,7 @@
 {{- end }}
 
 {{- define "warmgate.loadtest.name" -}}
-{{- printf "%s-load-%s" (include "warmgate.fullname" . | trunc 40) (include "warmgate.loadtest.run" .) -}}
+{{- printf "%s-load-%s" (include "warmgate.fullname" . | trunc 37 | trimSuffix "-") (include "warmgate.loadtest.run" .) -}}
 {{- end }}
 
 {{/* (dict "root" $ "role" "master"): labels that tell the master's Pod from a worker's, and one run from another. */}}

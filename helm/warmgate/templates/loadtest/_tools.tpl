@@ -2,7 +2,8 @@
 
 {{- define "warmgate.tools.image" -}}
 {{- $image := .Values.tools.image -}}
-{{- $name := empty $image.registry | ternary $image.repository (printf "%s/%s" $image.registry $image.repository) -}}
+{{- $registry := default .Values.image.registry $image.registry -}}
+{{- $name := empty $registry | ternary $image.repository (printf "%s/%s" $registry $image.repository) -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
