@@ -1,4 +1,4 @@
-"""What must hold of any set of documents here. Each check yields one line for every problem, and has mutants that trip it."""
+"""What must hold of any set of documents here: each check yields a line for every problem, and has mutants."""
 
 from __future__ import annotations
 

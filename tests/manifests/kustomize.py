@@ -1,4 +1,4 @@
-"""Builds kustomizations with kubectl, those of this project and ones made up of its components. Skips without kubectl."""
+"""Builds kustomizations with kubectl: this project's, and ones made up of its components. Skips without kubectl."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def endpoint_with(*components: str, resources: Iterable[str] = ("base",)) -> lis
             "components": [os.path.relpath(MANIFESTS / "components" / each, here) for each in components],
         }
         (here / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-        return _build(here)
+        return build_at(here)
 
 
 def only(objects: Iterable[Object], kind: str, name: str = "") -> Object:
@@ -56,10 +56,11 @@ def only(objects: Iterable[Object], kind: str, name: str = "") -> Object:
 
 @cache
 def _built(folder: Path) -> list[Object]:
-    return _build(folder)
+    return build_at(folder)
 
 
-def _build(folder: Path) -> list[Object]:
+def build_at(folder: Path) -> list[Object]:
+    """The objects of a kustomization anywhere."""
     done = subprocess.run(
         [_kubectl(), "kustomize", str(folder)], capture_output=True, text=True, timeout=60, check=False
     )
@@ -72,5 +73,5 @@ def _kubectl() -> str:
     beside = Path(sys.executable).with_name("kubectl")
     found = str(beside) if beside.exists() else shutil.which("kubectl")
     if found is None:
-        pytest.skip("kubectl is neither beside this Python nor on PATH")
+        pytest.skip("kubectl is neither beside this Python nor on PATH", allow_module_level=True)
     return found

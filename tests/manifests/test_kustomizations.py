@@ -1,4 +1,4 @@
-"""Every kustomization, and every component on the base: it builds, it is legal, and nothing in it contradicts the rest."""
+"""Every kustomization, and every component on the base: it builds, it is legal, and nothing contradicts the rest."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ CANARY = ("spec", "canary", 0, "predictor")
     [
         pytest.param("identity", "base", "ServiceAccount", _drop("metadata", "name"), "no name", id="no name"),
         pytest.param("identity", "base", "ServiceAccount", _drop("apiVersion"), "apiVersion", id="no apiVersion"),
-        pytest.param("identity", "pool", "PriorityClass", _put("llm", "metadata", "namespace"), "llm", id="a namespace"),
+        pytest.param("identity", "pool", "PriorityClass", _put("llm", "metadata", "namespace"), "llm", id="namespace"),
         pytest.param("identity", "base", "ServiceAccount", _drop("metadata", "namespace"), "None", id="no namespace"),
         pytest.param("pinned", "gpu-smoke-test", "Pod", _put("a:latest", "spec", "containers", 0, "image"), "latest",
                      id="latest"),
@@ -98,7 +98,7 @@ CANARY = ("spec", "canary", 0, "predictor")
         pytest.param("placement", "overlays/gpu-pool", "InferenceService", _drop(*PREDICTOR, "tolerations"),
                      "toleration False", id="toleration lost"),
         pytest.param("placement", "base", "InferenceService",
-                     _put({"nvidia.com/gpu.present": "true"}, *PREDICTOR, "nodeSelector"), "limit {}", id="only a selector"),
+                     _put({"nvidia.com/gpu.present": "true"}, *PREDICTOR, "nodeSelector"), "limit {}", id="selector"),
         pytest.param("selection", "base", "PodDisruptionBudget",
                      _put("other", "spec", "selector", "matchLabels", "serving.kserve.io/inferenceservice"),
                      "selects no Pod", id="budget of another"),
@@ -120,7 +120,8 @@ CANARY = ("spec", "canary", 0, "predictor")
                      "no limits of ['memory']", id="no memory limit"),
         pytest.param("finite", "jobs/batch-inference", "Job", _drop("spec", "activeDeadlineSeconds"),
                      "activeDeadlineSeconds", id="no deadline"),
-        pytest.param("finite", "jobs/batch-inference", "Job", _drop("spec", "ttlSecondsAfterFinished"), "ttl", id="no ttl"),
+        pytest.param("finite", "jobs/batch-inference", "Job", _drop("spec", "ttlSecondsAfterFinished"),
+                     "ttlSecondsAfterFinished", id="no ttl"),
         pytest.param("finite", "jobs/fine-tune/trainjob", "TrainJob", _drop("spec", "activeDeadlineSeconds"),
                      "activeDeadlineSeconds", id="no deadline of a TrainJob"),
         pytest.param("finite", "jobs/fine-tune/trainjob", "TrainingRuntime",
@@ -148,7 +149,8 @@ CANARY = ("spec", "canary", 0, "predictor")
         pytest.param("canary", "overlays/canary-rehearsal", "InferenceService",
                      _put(101, "spec", "canary", 0, "trafficPercent"), "100", id="over 100 %"),
         pytest.param("canary", "overlays/canary-rehearsal", "InferenceService",
-                     _put("Knative", "metadata", "annotations", "serving.kserve.io/deploymentMode"), "Standard", id="mode"),
+                     _put("Knative", "metadata", "annotations", "serving.kserve.io/deploymentMode"), "Standard",
+                     id="mode"),
     ],
 )  # fmt: skip
 def test_a_mutant_is_told(check: str, path: str, kind: str, change: Callable[[Any], None], told: str):
