@@ -1,0 +1,203 @@
+"""What bounds the number of Pods, and who shares it: the GPUs of a pool, and every ResourceQuota that counts them.
+
+Arithmetic for the rules of rollouts and of scale. Long-running Pods among the documents are counted, finite work is
+not: it ends, and then makes room. What others run in the cluster is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from serving.facts.demand import Demand, demand
+from serving.facts.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.pods import Workload
+from serving.facts.quantity import quantity
+from serving.facts.scalers import bounds
+from serving.facts.shape import as_maps, as_text, as_texts, as_whole, dig, text_map
+from serving.facts.workloads import workloads
+from serving.judge.lint.gpus import GPU_RESOURCE
+from serving.judge.lint.nodes import allocatable, label_misses, live_nodes, untolerated
+
+POOL: Final = "warmgate/pool-gpus"
+SLICES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.shared")
+HOOK: Final = "helm.sh/hook"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some Pods of one workload, as they are counted."""
+
+    workload: Workload
+    pods: int
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Something finite: `key` is a resource of a node, or what a quota calls it; `quota` is None for a pool."""
+
+    name: str
+    key: str
+    size: Fraction
+    quota: Document | None = None
+
+    def each(self, wanted: Demand) -> Fraction:
+        """How much of it one Pod takes."""
+        if self.quota is None:
+            return wanted.requests.get(self.key, Fraction(0))
+        if self.key in ("pods", "count/pods"):
+            return Fraction(1)
+        if self.key.startswith("limits."):
+            return wanted.limits.get(self.key.removeprefix("limits."), Fraction(0))
+        return wanted.requests.get(self.key.removeprefix("requests."), Fraction(0))
+
+
+def rooms(bundle: Bundle, workload: Workload) -> Iterator[Room]:
+    """Every bound that these Pods stand under, of which they take something."""
+    wanted = demand(bundle, workload)
+    for resource, amount in wanted.requests.items():
+        if GPU_RESOURCE.fullmatch(resource) and amount > 0:
+            yield from _pool(bundle, workload, resource, amount)
+    for quota in bundle.known("ResourceQuota"):
+        if covers(quota, workload):
+            for key, given in text_map(quota.spec.get("hard")).items():
+                size = quantity(given)
+                room = Room(f"{quota.id} {key}", key, size or Fraction(0), quota)
+                if size is not None and room.each(wanted) > 0:
+                    yield room
+
+
+def _pool(bundle: Bundle, workload: Workload, resource: str, amount: Fraction) -> Iterator[Room]:
+    stated = workload.says(POOL)
+    if not resource.startswith(SLICES):  # what is stated are whole GPUs
+        size = quantity(stated) if stated else None
+        if size is None and bundle.pool_gpus is not None:
+            size = Fraction(bundle.pool_gpus)
+        if size is not None:
+            yield Room("the pool", resource, size)
+            return
+    nodes = [
+        each
+        for each in live_nodes(bundle)
+        if allocatable(each, resource) > 0 and not label_misses(workload, each) and not untolerated(workload, each)
+    ]
+    if nodes:
+        usable = sum((allocatable(each, resource) // amount * amount for each in nodes), Fraction(0))
+        yield Room(f"the live pool ({len(nodes)} nodes)" if len(nodes) > 1 else "the one live node", resource, usable)
+
+
+def parts_beside(bundle: Bundle, workload: Workload, room: Room) -> list[Part]:
+    """The other long-running Pods that share the room, at the fewest replicas that their scalers keep."""
+    return [
+        Part(other, pods(other, bounds(bundle, other)[0]))
+        for other in workloads(bundle)
+        if other.document is not workload.document and lasts(other) and _shares(room, workload, other)
+    ]
+
+
+def lasts(workload: Workload) -> bool:
+    """Does it run for good, in a known number? A DaemonSet's depends on the nodes, a Helm hook's Pods go."""
+    return not workload.finite and workload.kind != "DaemonSet" and HOOK not in workload.document.annotations
+
+
+def pods(workload: Workload, replicas: int) -> int:
+    """Pods of so many replicas: a replica of a LeaderWorkerSet is a group."""
+    size = as_whole(dig(workload.document.body, "spec.leaderWorkerTemplate.size"))
+    if workload.kind == "LeaderWorkerSet" and size and ".workerTemplate" in workload.path:
+        led = isinstance(dig(workload.document.body, "spec.leaderWorkerTemplate.leaderTemplate"), Mapping)
+        return replicas * (size - 1 if led else size)
+    return replicas
+
+
+def _shares(room: Room, workload: Workload, other: Workload) -> bool:
+    if room.quota is not None:
+        return covers(room.quota, other)
+    ours, theirs = workload.says(POOL), other.says(POOL)
+    if ours and theirs and ours != theirs:
+        return False
+    selected = other.node_selector
+    return all(selected.get(key, value) == value for key, value in workload.node_selector.items())
+
+
+def used(bundle: Bundle, room: Room, parts: list[Part]) -> Fraction:
+    """How much of the room these Pods take together."""
+    return sum((room.each(demand(bundle, part.workload)) * part.pods for part in parts), Fraction(0))
+
+
+def sum_of(bundle: Bundle, room: Room, parts: list[Part]) -> str:
+    """The sum in words: `2 + 1 surge + 2 Deployment/llm/other = 5`, of amounts where a Pod takes more than one."""
+    terms = []
+    for part in parts:
+        each = room.each(demand(bundle, part.workload))
+        if part.pods and each:
+            count = f"{part.pods}" if each == 1 else f"{part.pods} x {written(each, room.key)}"
+            terms.append(f"{count} {part.what}".strip())
+    return f"{' + '.join(terms)} = {written(used(bundle, room, parts), room.key)}"
+
+
+def written(amount: Fraction, key: str) -> str:
+    """An amount for people: memory in Gi, all else as a number."""
+    if "memory" in key or "storage" in key:
+        return f"{float(amount / 2**30):g}Gi"
+    return f"{float(amount):g}"
+
+
+def covers(quota: Document, workload: Workload) -> bool:
+    """Does a ResourceQuota count these Pods? By namespace, and by every scope that it has."""
+    if not near(quota.namespace, workload.namespace):
+        return False
+    plain = all(_in_scope(scope, "Exists", [], workload) for scope in as_texts(quota.spec.get("scopes")))
+    chosen = as_maps(dig(quota.body, "spec.scopeSelector.matchExpressions"))
+    return plain and all(
+        _in_scope(as_text(each.get("scopeName")), as_text(each.get("operator")), as_texts(each.get("values")), workload)
+        for each in chosen
+    )
+
+
+def _in_scope(scope: str, operator: str, values: list[str], workload: Workload) -> bool:
+    spec: Mapping[str, Any] = workload.spec
+    best_effort = not any(each.requests or each.limits for each in workload.all_containers)
+    match scope:
+        case "Terminating":
+            return as_whole(spec.get("activeDeadlineSeconds")) is not None
+        case "NotTerminating":
+            return as_whole(spec.get("activeDeadlineSeconds")) is None
+        case "BestEffort":
+            return best_effort
+        case "NotBestEffort":
+            return not best_effort
+        case "PriorityClass":
+            name = as_text(spec.get("priorityClassName"))
+            match operator:
+                case "In":
+                    return name in values
+                case "NotIn":
+                    return name not in values
+                case "DoesNotExist":
+                    return not name
+            return bool(name)
+    return False
+
+
+def unadmitted(bundle: Bundle, workload: Workload) -> str:
+    """What a quota counts and a container does not state: the API then creates no such Pod. Empty where all is well."""
+    open_ended = demand(bundle, workload).unstated
+    for quota in bundle.known("ResourceQuota"):
+        for key in text_map(quota.spec.get("hard")) if covers(quota, workload) else ():
+            containers = open_ended.get(f"requests.{key}" if key in ("cpu", "memory") else key)
+            if containers:
+                return f"{quota.id} counts {key}, and container {containers[0]} states none"
+    return ""
+
+
+def unseen(bundle: Bundle, workload: Workload) -> str:
+    """What a cluster that was asked would not tell of the bounds; empty where nothing is missing."""
+    if bundle.live is None:
+        return ""
+    missing = [kind for kind in ("ResourceQuota",) if kind in bundle.unseen]
+    if "Node" in bundle.unseen and workload.says(POOL) is None and bundle.pool_gpus is None:
+        missing.append("Node")
+    return "; ".join(f"{kind} could not be read from the {CLUSTER}: {bundle.unseen[kind]}" for kind in missing)

@@ -1,0 +1,272 @@
+"""Rules of probes: a load may take its time, readiness means that the model answers, liveness kills no busy engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from serving.codes.lint import (
+    ENGINE_TIMEOUT,
+    LIVENESS_PATIENT,
+    LIVENESS_WAITS,
+    READINESS_REAL,
+    STARTUP_BUDGET,
+    STARTUP_PROBED,
+)
+from serving.facts import engine as names
+from serving.facts.engine import Engine, Unknown, engines
+from serving.facts.manifests import Bundle
+from serving.facts.probe import Probe, port_number, probe
+from serving.facts.workloads import workloads
+from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
+
+READY_PATHS: Final = re.compile(r"/readyz|/ready|/startupz|/v2/health/ready|/v2/models/[^/]+/ready")
+HOLLOW_PATHS: Final = frozenset(  # answered alike by an engine that hangs, sleeps, drains, or serves another model
+    {"/", "/health", "/healthz", "/ping", "/live", "/livez", "/v2/health/live", "/v1/models"}
+    | {"/version", "/metrics", "/load", "/docs", "/openapi.json"}
+)
+HOLLOW_WORDS: Final = re.compile(r"/(health|ping|v1/models|version|metrics)\b|/dev/tcp/|\bnc\s|\bpgrep\b")
+READY_WORDS: Final = re.compile(r"/readyz|/ready\b|/startupz|/completions|warmgate verify")
+BUSY_S: Final = 30  # silence of a busy API server that must be forgiven; an engine that died exits by itself within 5 s
+SLOW_S: Final = 5  # an answer of a saturated API server takes longer than a second, seldom longer than this
+OFTEN_S: Final = 60  # with a shorter timeout every look of a whole minute must fail
+AGENT: Final = "{httpGet: {path: /readyz, port: 8081}, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2}"
+
+
+def _startup(bundle: Bundle) -> Iterator[Look]:
+    for each in engines(workloads(bundle)):
+        if probe(each.container, "startup"):
+            yield Held(each.workload.document)
+            continue
+        failures = -(-round((each.load_s or 300) * 1.5) // 10)
+        door = "httpGet: {path: /readyz, port: 8081}" if each.under_agent else "httpGet: {path: /health, port: 8000}"
+        yield Fault(
+            each.workload.document,
+            f"{each.container.path}.startupProbe",
+            "no startup probe",
+            "one that waits for the load",
+            f"add startupProbe: {{{door}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: {failures}}}",
+            each.who,
+        )
+
+
+def _budget(bundle: Bundle) -> Iterator[Look]:
+    for each in engines(workloads(bundle)):
+        declared = each.workload.says(names.LOAD)
+        if declared is None:
+            continue
+        startup = probe(each.container, "startup")
+        if each.load_s is None:
+            yield Fault(
+                each.workload.document,
+                "metadata.annotations",
+                f"{names.LOAD} is {declared!r}",
+                "a number of seconds",
+                f'measure a load and write the seconds, for example {names.LOAD}: "300"',
+                each.who,
+            )
+        elif startup and startup.window_s < each.load_s:
+            enough = -(-round(each.load_s * 1.5) // startup.period_s)
+            yield Fault(
+                each.workload.document,
+                startup.path,
+                f"{_sum(startup)} for a load of {each.load_s:g} s",
+                f"at least {each.load_s:g} s",
+                f"set failureThreshold: {enough} (the load time and half as much again)",
+                each.who,
+            )
+        elif startup:
+            yield Held(each.workload.document)
+
+
+def _sum(startup: Probe) -> str:
+    delay = f"{startup.delay_s} + " if startup.delay_s else ""
+    return f"{delay}{startup.failures} x {startup.period_s} = {startup.window_s} s"
+
+
+def _timeout(bundle: Bundle) -> Iterator[Look]:
+    for each in engines(workloads(bundle)):
+        startup = probe(each.container, "startup")
+        needed, story = (startup.window_s, _sum(startup)) if startup else (each.load_s, "the declared load")
+        if needed is None:
+            continue
+        agent = each.agent("startup_timeout") if each.under_agent else None
+        default = names.ENGINE_TIMEOUT_DEFAULT_S if agent is None or isinstance(agent, Unknown) else agent
+        bounds = {names.ENGINE_TIMEOUT: each.variable(names.ENGINE_TIMEOUT, default)}
+        if agent is not None:
+            bounds["WARMGATE_STARTUP_TIMEOUT"] = agent
+        good = True
+        for name, bound in bounds.items():
+            unseen = each.takes_unseen_env and name not in each.container.env_names
+            path, remedy = f"{each.container.path}.env", f'set {name} to "{needed:g}" or more'
+            if isinstance(bound, Unknown) or (bound < needed and unseen):
+                why = bound.why if isinstance(bound, Unknown) else f"{name} may be set by envFrom"
+                yield Unclear(each.workload.document, path, why, f"{remedy} literally", each.who)
+            elif bound < needed:
+                said = "" if name in each.container.env_names else " by default"
+                yield Fault(
+                    each.workload.document,
+                    path,
+                    f"{name} is {bound:g} s{said}",
+                    f"at least {needed:g} s ({story})",
+                    remedy,
+                    each.who,
+                )
+            else:
+                continue
+            good = False
+        if good:
+            yield Held(each.workload.document)
+
+
+def _readiness(bundle: Bundle) -> Iterator[Look]:
+    for each in engines(workloads(bundle)):
+        asked = probe(each.container, "readiness")
+        path = f"{each.container.path}.readinessProbe"
+        remedy = f"set readinessProbe: {AGENT}"
+        if not each.under_agent:
+            remedy = f"start vLLM under the agent (warmgate serve -- ...), then {remedy}"
+        hollow = _hollow(each, asked)
+        if hollow:
+            yield Fault(each.workload.document, path, hollow, "GET /readyz of the agent", remedy, each.who)
+        elif asked and (asked.way in ("grpc", "none") or (asked.way == "exec" and not READY_WORDS.search(asked.words))):
+            missing = f"what an {asked.way} probe proves" if asked.way == "exec" else f"what the {asked.way} probe asks"
+            yield Unclear(each.workload.document, path, missing, remedy, each.who)
+        else:
+            yield Held(each.workload.document)
+
+
+def _hollow(each: Engine, asked: Probe | None) -> str:
+    """What is wrong with a readiness probe, or the empty string."""
+    if asked is None:
+        return "none, so KServe asks whether a TCP port is open" if each.workload.by_kserve else "no readiness probe"
+    if asked.way == "tcp":
+        return f"a TCP connection to port {asked.port}"
+    if asked.way == "exec":
+        weak = HOLLOW_WORDS.search(asked.words)
+        return f"exec: {weak[0].strip()}" if weak and not READY_WORDS.search(asked.words) else ""
+    if asked.way != "http" or READY_PATHS.fullmatch(asked.http_path):
+        return ""
+    agents = each.under_agent and each.admin_port is not None
+    if asked.http_path in HOLLOW_PATHS or (agents and port_number(each.container, asked) == each.admin_port):
+        return f"GET {asked.http_path}"
+    return ""
+
+
+def _patient(bundle: Bundle) -> Iterator[Look]:
+    for each in engines(workloads(bundle)):
+        asked = probe(each.container, "liveness")
+        if not asked:
+            continue
+        remedy = (
+            "set livenessProbe: {httpGet: {path: /livez, port: 8081}, periodSeconds: 10, timeoutSeconds: 5, "
+            "failureThreshold: 6}"
+            if each.under_agent
+            else f"set timeoutSeconds: {SLOW_S}, periodSeconds: 10, failureThreshold: 6, or run it under the agent"
+        )
+        observed = ""
+        if asked.way == "http" and READY_PATHS.fullmatch(asked.http_path):
+            observed = f"GET {asked.http_path}, which fails while the model sleeps or a stall may still pass"
+        elif _asks_engine(each, asked) and _hasty(asked):
+            looks = f"{asked.failures} looks of {asked.timeout_s} s each in {asked.patience_s} s"
+            observed = f"{looks}, asked of the engine itself"
+        if observed:
+            expected = f"{BUSY_S} s of silence forgiven, {OFTEN_S} s where an answer may take less than {SLOW_S} s"
+            yield Fault(each.workload.document, asked.path, observed, expected, remedy, each.who)
+        else:
+            yield Held(each.workload.document)
+
+
+def _hasty(asked: Probe) -> bool:
+    enough = BUSY_S if asked.timeout_s >= SLOW_S else OFTEN_S
+    return asked.patience_s < enough or asked.failures < 3
+
+
+def _asks_engine(each: Engine, asked: Probe) -> bool:
+    """Is it vLLM's own API server that must answer? The kernel accepts TCP for it, however busy it is."""
+    if asked.way == "exec":
+        return bool(HOLLOW_WORDS.search(asked.words))
+    if asked.way != "http":
+        return False
+    number = port_number(each.container, asked)
+    return number is not None and number != each.admin_port and each.port in (number, None)
+
+
+def _waits(bundle: Bundle) -> Iterator[Look]:
+    for each in engines(workloads(bundle)):
+        asked = probe(each.container, "liveness")
+        if not asked or each.load_s is None:
+            continue
+        if _held_back(each) or _answers_early(each, asked) or asked.window_s >= each.load_s:
+            yield Held(each.workload.document)
+            continue
+        startup = probe(each.container, "startup")
+        why = "a startup probe that passes at once" if startup else "no startup probe"
+        yield Fault(
+            each.workload.document,
+            asked.path,
+            f"fails {asked.window_s} s after the start, with {why}",
+            f"not before {each.load_s:g} s",
+            "let a startup probe wait for the load: GET /readyz of the agent, or /health of vLLM",
+            each.who,
+        )
+
+
+def _held_back(each: Engine) -> bool:
+    """Is there a startup probe that does not pass before the engine has loaded?"""
+    startup = probe(each.container, "startup")
+    return startup is not None and not _answers_early(each, startup)
+
+
+def _answers_early(each: Engine, asked: Probe) -> bool:
+    """Does the agent answer it from its first second on? vLLM's own port refuses everything until it has loaded."""
+    at_agent = each.under_agent and port_number(each.container, asked) == each.admin_port
+    return at_agent and (asked.way == "tcp" or not READY_PATHS.fullmatch(asked.http_path))
+
+
+RULES: Final = (
+    Rule(
+        STARTUP_PROBED,
+        Severity.ERROR,
+        "A model loads for minutes. Without a startup probe the liveness probe counts from the start and restarts a "
+        "Pod that is only loading, over and over; with none at all nothing ends a load that hangs.",
+        _startup,
+    ),
+    Rule(
+        STARTUP_BUDGET,
+        Severity.ERROR,
+        "The kubelet kills the container when the startup probe has failed initialDelaySeconds + failureThreshold x "
+        "periodSeconds long; a load that takes longer never ends.",
+        _budget,
+    ),
+    Rule(
+        ENGINE_TIMEOUT,
+        Severity.ERROR,
+        "vLLM gives up on its own engine after VLLM_ENGINE_READY_TIMEOUT_S (600 s by default) and the agent after "
+        "WARMGATE_STARTUP_TIMEOUT, whatever the probe would still allow: the shortest of them is the real budget.",
+        _timeout,
+    ),
+    Rule(
+        READINESS_REAL,
+        Severity.ERROR,
+        "vLLM's /health is one boolean that stays 200 while the engine hangs, sleeps or drains, /v1/models is a static "
+        "list, and an open port says nothing: traffic reaches a Pod that cannot answer.",
+        _readiness,
+    ),
+    Rule(
+        LIVENESS_PATIENT,
+        Severity.ERROR,
+        "vLLM answers /health from the event loop that also tokenises and streams: under load an answer takes more "
+        "than a second, and a restart then costs a whole load just when capacity is short. An engine that died exits "
+        "by itself within 5 s, so patience costs little.",
+        _patient,
+    ),
+    Rule(
+        LIVENESS_WAITS,
+        Severity.ERROR,
+        "vLLM refuses connections until the model is loaded. A liveness probe that no startup probe holds back kills "
+        "the Pod in the middle of every load.",
+        _waits,
+    ),
+)
