@@ -48,7 +48,7 @@ IMAGE_NOT_REWRITTEN: Final = Code(
 GPUS_USED: Final = Code(
     "WG309",
     "Does the engine use exactly the GPUs that it gets?",
-    "Tensor parallel size times data parallel size equals the GPUs of the Pod.",
+    "The parallel sizes of an engine multiply to the GPUs of its Pod, or of head and workers together.",
 )
 CRD_SERVED: Final = Code(
     "WG310", "Does the cluster know every kind?", "The API server serves every kind and version among the documents."

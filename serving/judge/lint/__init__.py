@@ -11,18 +11,51 @@ from typing import Final
 from serving.codes.lint import ALLOWANCES_SENSIBLE
 from serving.facts.manifests import Bundle
 from serving.judge.lint import allowances as silencing
-from serving.judge.lint import credentials, images, network, placement, privacy, security
+from serving.judge.lint import (
+    cluster,
+    credentials,
+    devices,
+    disruption,
+    images,
+    kinds,
+    network,
+    parallel,
+    placement,
+    privacy,
+    probe_ports,
+    probes,
+    queries,
+    rewrite,
+    rollout,
+    scaling,
+    security,
+    shutdown,
+    storage,
+)
 from serving.judge.lint.allowances import ALLOW, allowances
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 from serving.verdict import Finding, Report, Verdict
 
 RULES: Final[tuple[Rule, ...]] = (
     *placement.RULES,
+    *devices.RULES,
+    *rewrite.RULES,
+    *parallel.RULES,
+    *cluster.RULES,
+    *probes.RULES,
+    *probe_ports.RULES,
+    *shutdown.RULES,
+    *rollout.RULES,
+    *disruption.RULES,
+    *scaling.RULES,
+    *queries.RULES,
+    *storage.RULES,
     *security.RULES,
     *images.RULES,
     *credentials.RULES,
     *privacy.RULES,
     *network.RULES,
+    *kinds.RULES,
     *silencing.RULES,
 )
 

@@ -1,0 +1,186 @@
+"""Rules that ask a live cluster, and are silent without: kinds it serves, PriorityClasses it has, nodes that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
+
+from serving.codes.lint import CRD_SERVED, FITS_A_NODE, PRIORITY_KNOWN
+from serving.facts.manifests import Bundle
+from serving.facts.pods import Workload
+from serving.facts.shape import as_maps, as_text, dig
+from serving.facts.workloads import workloads
+from serving.judge.lint.devices import is_offered, provided
+from serving.judge.lint.extended import is_extended
+from serving.judge.lint.gpus import gpu_limits, placed, queued
+from serving.judge.lint.nodes import Refusal, allocatable, closed_pool, live_nodes, needs, refusal
+from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
+
+BUILT_IN: Final = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
+BUILT_IN_K8S: Final = frozenset(  # groups of the API server itself; other groups under k8s.io come with CRDs
+    {
+        *("admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization"),
+        *("certificates", "coordination", "discovery", "events", "networking", "node", "rbac.authorization"),
+        *("resource", "scheduling", "storage", "storagemigration", "flowcontrol.apiserver", "internal.apiserver"),
+    }
+)
+BUILT_IN_PRIORITIES: Final = frozenset({"system-cluster-critical", "system-node-critical"})
+
+
+def _served(bundle: Bundle) -> Iterator[Look]:
+    if bundle.live is None:
+        return
+    why = bundle.unseen.get("CustomResourceDefinition")
+    for document in bundle.documents:
+        version = document.api_version.rpartition("/")[2]
+        if _is_built_in(document.group) or not document.kind or not document.api_version:
+            continue
+        if (document.group, document.kind, version) in _definitions(bundle) or document.group in _aggregated(bundle):
+            yield Held(document)
+        elif why:
+            yield Unclear(
+                document,
+                "",
+                f"whether the cluster serves {document.kind}: {why}",
+                "let the reader list customresourcedefinitions",
+            )
+            return  # the same for every kind
+        else:
+            others = sorted(
+                version
+                for group, kind, version in _definitions(bundle)
+                if (group, kind) == (document.group, document.kind)
+            )
+            yield Fault(
+                document,
+                "apiVersion",
+                f"{document.api_version} {document.kind} is not served",
+                f"version {' or '.join(others)}" if others else "a kind that the cluster serves",
+                f"write {document.group}/{others[-1]}"
+                if others
+                else f"install the operator that owns {document.group}",
+            )
+
+
+def _is_built_in(group: str) -> bool:
+    return group in BUILT_IN or (group.endswith(".k8s.io") and group.removesuffix(".k8s.io") in BUILT_IN_K8S)
+
+
+@lru_cache(maxsize=4)
+def _definitions(bundle: Bundle) -> frozenset[tuple[str, str, str]]:
+    """Group, kind and version of every served custom resource, written or live."""
+    return frozenset(
+        (as_text(each.spec.get("group")), as_text(dig(each.spec, "names.kind")), as_text(version.get("name")))
+        for each in bundle.known("CustomResourceDefinition")
+        for version in as_maps(each.spec.get("versions"))
+        if version.get("served") is not False
+    )
+
+
+@lru_cache(maxsize=4)
+def _aggregated(bundle: Bundle) -> frozenset[str]:
+    return frozenset(as_text(each.spec.get("group")) for each in bundle.known("APIService") if each.spec.get("service"))
+
+
+def _priority(bundle: Bundle) -> Iterator[Look]:
+    told = bundle.live is not None or any(bundle.of("PriorityClass"))
+    for workload in workloads(bundle):
+        name = as_text(workload.spec.get("priorityClassName"))
+        if not name or not told:  # whoever passes no PriorityClass at all keeps them elsewhere
+            continue
+        if name in BUILT_IN_PRIORITIES or bundle.find("PriorityClass", name):
+            yield Held(workload.document)
+        elif bundle.live is None or "PriorityClass" in bundle.unseen:
+            why = bundle.unseen.get("PriorityClass", "it is not among the documents")
+            yield Unclear(
+                workload.document,
+                f"{workload.path}.priorityClassName",
+                f"whether PriorityClass {name} exists: {why}",
+                "pass the file that has it, or use --cluster",
+                workload.label,
+            )
+        else:
+            names = sorted({each.name for each in bundle.known("PriorityClass")} - BUILT_IN_PRIORITIES)
+            yield Fault(
+                workload.document,
+                f"{workload.path}.priorityClassName",
+                f"PriorityClass {name} is not there",
+                f"one of {', '.join(names)}" if names else "a PriorityClass that exists",
+                f"create PriorityClass {name} first, or name one that exists",
+                workload.label,
+            )
+
+
+def _fits(bundle: Bundle) -> Iterator[Look]:
+    if bundle.live is None:
+        return
+    for workload in (placed(bundle, each) for each in workloads(bundle)):
+        if workload.kind == "DaemonSet" or workload.missing_runtime or queued(workload):
+            continue
+        if not live_nodes(bundle):
+            why = bundle.unseen.get("Node", "the cluster has none")
+            yield Unclear(
+                workload.document, workload.path, f"nodes: {why}", "let the reader list nodes", workload.label
+            )
+            return  # the same for every Pod
+        refused = _refusals(bundle, workload)
+        if not all(each.reasons for each in refused):
+            yield Held(workload.document)
+            continue
+        best = min(refused, key=lambda each: (not _offers(each, workload), len(each.reasons)))
+        yield Fault(
+            workload.document,
+            workload.path,
+            f"0 of {len(refused)} nodes fit; nearest is {best.node.name}: {'; '.join(best.reasons)}",
+            "a node with the labels, tolerated taints and allocatable resources",
+            f"change what {best.node.name} lacks, or add a node that has it; where an autoscaler would add one, allow "
+            "this rule",
+            workload.label,
+        )
+
+
+def _refusals(bundle: Bundle, workload: Workload) -> list[Refusal]:
+    """Why each node refuses, without what other rules say: taints of a closed GPU pool, resources nobody knows."""
+    asked = {
+        name: amount
+        for name, amount in needs(workload).items()
+        if name not in provided(bundle) and (not is_extended(name) or is_offered(bundle, name))
+    }
+    known = set(closed_pool(bundle, workload))
+    found = []
+    for node in live_nodes(bundle):
+        each = refusal(workload, node, asked)
+        taints = tuple(taint for taint in each.taints if taint not in known or not _offers(each, workload))
+        found.append(Refusal(node, each.labels, taints, each.resources))
+    return found
+
+
+def _offers(refused: Refusal, workload: Workload) -> bool:
+    """Does the node have the GPU resources at all?"""
+    return all(allocatable(refused.node, name) > 0 for name in gpu_limits(workload))
+
+
+RULES: Final = (
+    Rule(
+        CRD_SERVED,
+        Severity.ERROR,
+        "The API server rejects a kind or version that no CustomResourceDefinition serves; by then, the documents "
+        "before it are already applied.",
+        _served,
+    ),
+    Rule(
+        PRIORITY_KNOWN,
+        Severity.ERROR,
+        "A Pod with an unknown PriorityClass is forbidden at creation: there is no Pod to look at, only a FailedCreate "
+        "event of its owner.",
+        _priority,
+    ),
+    Rule(
+        FITS_A_NODE,
+        Severity.ERROR,
+        "The Pod stays Pending, and the scheduler's message counts each node under its first failing filter only: it "
+        "hides what else is missing.",
+        _fits,
+    ),
+)
