@@ -1,4 +1,4 @@
-"""Everything that the chart's scenarios and the kustomizations render to: `python -m tests.rendered DIR` writes it there.
+"""What the chart's scenarios and the kustomizations render to: `python -m tests.rendered DIR` writes it there.
 
 For checks of all of it at once, in tests and by hand. The chart is rendered as release `qwen` in namespace `llm`.
 """
