@@ -132,6 +132,10 @@ class TestLoadTest:
         assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 5, 5)
         assert option(container_of(one(documents, "Job", "-master"))["args"], "expect-workers") == "5"
 
+    def test_a_master_without_workers_ends_by_its_deadline_and_not_with_a_verdict(self):
+        arguments = container_of(one(with_loadtest(), "Job", "-master"))["args"]
+        assert not [argument for argument in arguments if argument.startswith("--expect-workers-max-wait")]
+
     def test_the_workers_wait_for_longer_than_the_verification_before_the_load(self):
         asked = "from locust import runners as r; print(r.CONNECT_TIMEOUT * r.CONNECT_RETRY_COUNT)"
         done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
