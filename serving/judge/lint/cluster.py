@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from serving.codes.lint import CRD_SERVED, FITS_A_NODE, PRIORITY_KNOWN
+from serving.facts.demand import demand
 from serving.facts.manifests import Bundle
 from serving.facts.pods import Workload
 from serving.facts.shape import as_maps, as_text, dig
@@ -14,7 +15,7 @@ from serving.facts.workloads import workloads
 from serving.judge.lint.devices import is_offered, provided
 from serving.judge.lint.extended import is_extended
 from serving.judge.lint.gpus import gpu_limits, placed, queued
-from serving.judge.lint.nodes import Refusal, allocatable, closed_pool, live_nodes, needs, refusal
+from serving.judge.lint.nodes import Refusal, allocatable, closed_pool, live_nodes, refusal
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 BUILT_IN: Final = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
@@ -144,7 +145,7 @@ def _refusals(bundle: Bundle, workload: Workload) -> list[Refusal]:
     """Why each node refuses, without what other rules say: taints of a closed GPU pool, resources nobody knows."""
     asked = {
         name: amount
-        for name, amount in needs(workload).items()
+        for name, amount in demand(bundle, workload).requests.items()
         if name not in provided(bundle) and (not is_extended(name) or is_offered(bundle, name))
     }
     known = set(closed_pool(bundle, workload))

@@ -14,7 +14,7 @@ from typing import Any
 from serving.facts.manifests import Bundle, Document
 from serving.facts.pods import Workload
 from serving.facts.quantity import quantity
-from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig, text_map
+from serving.facts.shape import as_maps, as_text, as_texts, dig, text_map
 from serving.judge.lint.gpus import AFFINITY, gpu_limits
 
 
@@ -148,26 +148,6 @@ def _expression_miss(expression: Mapping[str, Any], labels: Mapping[str, str]) -
             return ""  # the API rejects it
     wanted = f"{operator} {', '.join(values)}".rstrip()
     return "" if holds else f"label {key} is {value if value is not None else 'absent'}, not {wanted}"
-
-
-def needs(workload: Workload) -> dict[str, Fraction]:
-    """What one Pod reserves on its node: requests, or limits where no request is written, init containers included."""
-    together: dict[str, Fraction] = {}
-    alone: dict[str, Fraction] = {}
-    for container in workload.all_containers:
-        for name, text in {**container.limits, **container.requests}.items():
-            amount = quantity(text) or Fraction(0)
-            if container.init:
-                alone[name] = max(alone.get(name, Fraction(0)), amount)
-            else:
-                together[name] = together.get(name, Fraction(0)) + amount
-    found = {name: max(together.get(name, Fraction(0)), alone.get(name, Fraction(0))) for name in together | alone}
-    pod = as_map(workload.spec.get("resources"))  # where the Pod states its own, they replace the sum
-    for name, text in (text_map(pod.get("limits")) | text_map(pod.get("requests"))).items():
-        found[name] = quantity(text) or Fraction(0)
-    for name, text in text_map(workload.spec.get("overhead")).items():
-        found[name] = found.get(name, Fraction(0)) + (quantity(text) or Fraction(0))
-    return found
 
 
 def _shown(name: str, amount: Fraction) -> str:

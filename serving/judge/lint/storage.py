@@ -19,7 +19,8 @@ from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 DOWNLOADED: Final = re.compile(r"(hf|s3|gs|https?|hdfs|webhdfs|modelscope|oci\+fetch)://", re.IGNORECASE)
 HUB_ID: Final = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")  # `Qwen/Qwen3-0.6B`
-CACHE_PATH: Final = re.compile(r"cache|hugging|hf|hub|model|weight|download", re.IGNORECASE)
+CACHE_PATH: Final = re.compile(r"cache|hugging|(^|/)hf|hub|download", re.IGNORECASE)
+AGENT_CACHE: Final = "/cache/huggingface"  # HF_HOME of this project's image
 CACHE_VARIABLES: Final = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "TRANSFORMERS_CACHE", "XDG_CACHE_HOME")
 OPTED_OUT: Final = "serving.kserve.io/disable-localmodel"
 
@@ -97,7 +98,8 @@ def _fetched(bundle: Bundle, workload: Workload, path: str, source: str, into: s
 def _cache(workload: Workload, container: Container) -> str:
     """Where a model of the hub is kept: `shared`, the emptyDir it goes to, or the container's own layer."""
     stated = container.option("download-dir") or next(
-        (container.env[name] for name in CACHE_VARIABLES if container.env.get(name)), ""
+        (container.env[name] for name in CACHE_VARIABLES if container.env.get(name)),
+        AGENT_CACHE if container.under_agent else "",
     )
     if stated:
         volume, kind = _volume(workload, container, stated)
