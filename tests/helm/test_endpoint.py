@@ -241,7 +241,7 @@ def test_a_multi_node_endpoint_counts_its_gpus_as_kserve_does() -> None:
 
 def test_workers_outlive_the_streams_of_their_head() -> None:
     head, worker = pods(render(scenario("multi-node")))
-    stays = worker.container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    stays = int(worker.container["lifecycle"]["preStop"]["exec"]["command"][-1])
     settings = agent_settings(head)
     assert settings.lame_duck + settings.drain_timeout <= stays < worker.spec["terminationGracePeriodSeconds"]
 

@@ -30,8 +30,8 @@ resources:
   {{- include "warmgate.resources" .root | nindent 2 }}
 lifecycle:
   preStop:
-    sleep:
-      seconds: {{ add $endpoint.lameDuckSeconds $endpoint.drainSeconds }}
+    exec:
+      command: [sleep, {{ add $endpoint.lameDuckSeconds $endpoint.drainSeconds | quote }}]
 startupProbe:
   exec:
     command: [/bin/bash, -c, 'ray health-check --address "$HEAD_SVC:6379"']
