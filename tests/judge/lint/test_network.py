@@ -9,6 +9,7 @@ from tests.judge.lint.asked import deployment, said
 
 GATEWAY = {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateway"}}}]}
 DNS = {"to": [{"namespaceSelector": {}}], "ports": [{"port": 53, "protocol": "UDP"}]}
+BY_EXPRESSION = {"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "Exists"}]}
 WORLD = {"ipBlock": {"cidr": "0.0.0.0/0"}}
 
 
@@ -28,8 +29,7 @@ def policy(name: str = "qwen", namespace: str = "llm", **spec: Any) -> dict[str,
             [policy(podSelector=None, policyTypes=["Ingress", "Egress"])], id="a selector left out selects all"
         ),
         pytest.param(
-            [policy(podSelector={"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "Exists"}]})]
-            + [policy("out", policyTypes=["Egress"])],
+            [policy(podSelector=BY_EXPRESSION), policy("out", policyTypes=["Egress"])],
             id="by expression",
         ),
         pytest.param(
