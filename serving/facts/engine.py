@@ -12,7 +12,7 @@ from typing import Final
 
 from serving.facts.container import ENGINE_WORD, Container
 from serving.facts.pods import Workload
-from serving.facts.shape import as_map, as_maps, as_text, as_texts, as_whole, dig
+from serving.facts.shape import as_count, as_map, as_maps, as_text, as_texts, as_whole, dig
 
 AGENT_DEFAULTS: Final[Mapping[str, float]] = {
     "admin_port": 8081,
@@ -76,7 +76,7 @@ class Engine:
         """Where vLLM listens; None where that cannot be told."""
         given = self.container.option("port")
         if given is not None:
-            return int(given) if given.isdecimal() else None
+            return as_count(given)
         if "config" in self.container.options or "uds" in self.container.options:
             return None
         plain = self.container.image_name.startswith("vllm-openai") or any(

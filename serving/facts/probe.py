@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from serving.facts.container import Container
-from serving.facts.shape import as_map, as_text, as_texts, as_whole, dig
+from serving.facts.shape import as_count, as_map, as_text, as_texts, as_whole, dig
 
 Way = Literal["http", "tcp", "grpc", "exec", "none"]
 
@@ -78,7 +78,7 @@ class Probe:
         if number is not None:
             return number
         text = as_text(given)
-        return int(text) if text.isdecimal() else text or None
+        return as_count(text) if text.isdecimal() else text or None
 
     @property
     def words(self) -> str:

@@ -70,12 +70,12 @@ def strategy(workload: Workload) -> Strategy | None:
             given = as_map(dig(body, "spec.rolloutStrategy"))
             return _rolling("spec.rolloutStrategy", given, "25%", "25%")
         case "StatefulSet":
-            name = as_text(workload.strategy.get("type")) or ROLLING
-            given = as_map(workload.strategy.get("rollingUpdate"))
+            name = as_text(dig(body, "spec.updateStrategy.type")) or ROLLING
+            given = as_map(dig(body, "spec.updateStrategy.rollingUpdate"))
             return Strategy(name, "spec.updateStrategy", 0, given.get("maxUnavailable", 1))
         case "DaemonSet":
-            name = as_text(workload.strategy.get("type")) or ROLLING
-            given = as_map(workload.strategy.get("rollingUpdate"))
+            name = as_text(dig(body, "spec.updateStrategy.type")) or ROLLING
+            given = as_map(dig(body, "spec.updateStrategy.rollingUpdate"))
             surge, missing = given.get("maxSurge", 0), given.get("maxUnavailable", 1)
             return Strategy(name, "spec.updateStrategy", surge, missing, rounds_up=True)
         case "LeaderWorkerSet":

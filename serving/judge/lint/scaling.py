@@ -142,20 +142,19 @@ def _records(bundle: Bundle) -> dict[str, str]:
 
 
 def _outlives(signal: Signal, records: dict[str, str]) -> bool:
-    """Can the signal speak while no Pod runs? A query can, unless every metric in it is the Pods' own."""
+    """Can the signal speak while no Pod runs? A query can, unless every metric beneath it is the Pods' own."""
     if signal.kind == "resource":
         return False
     if signal.kind == "other":
         return not OF_PODS.search(signal.text)
-    found = selectors(signal.text)
-    return not found or any(not _of_pods(each.metric or each.pattern, records) for each in found)
-
-
-def _of_pods(metric: str, records: dict[str, str], depth: int = 0) -> bool:
-    if metric in records and depth < 4:
-        beneath = selectors(records[metric])
-        return bool(beneath) and all(_of_pods(each.metric or each.pattern, records, depth + 1) for each in beneath)
-    return of_vllm(metric) or bool(OF_PODS.match(metric))
+    pending, seen = [signal.text], set()
+    while pending:
+        found = {each.metric or each.pattern for each in selectors(pending.pop())}
+        if not found or any(name not in records and not (of_vllm(name) or OF_PODS.match(name)) for name in found):
+            return True
+        pending += [records[name] for name in found - seen if name in records]
+        seen |= found
+    return False
 
 
 RULES: Final = (
