@@ -10,7 +10,7 @@ import pytest
 
 from tests.helm import promtool
 from tests.helm.alert_cases import CASES, Case
-from tests.helm.rendering import one, rendered
+from tests.helm.scenarios import only, render
 
 pytestmark = pytest.mark.skipif(promtool.path() is None, reason=promtool.HOW_TO_GET_IT)
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(promtool.path() is None, reason=promtool.HOW_TO_
 @cache
 def rules() -> dict[str, Any]:
     values = {"monitoring": {"rules": {"enabled": True}, "dcgm": {"enabled": True}}}
-    spec: dict[str, Any] = one(rendered(values), "PrometheusRule")["spec"]
+    spec: dict[str, Any] = only(render(values), "PrometheusRule")["spec"]
     return spec
 
 

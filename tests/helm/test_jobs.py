@@ -19,7 +19,7 @@ import loadtest
 from loadtest.profile import Profile, load_profile, shipped
 from tests.fakes.agent_server import agent_server
 from tests.fakes.sse_server import Program, sse_server
-from tests.helm.rendering import CHART, one, rendered
+from tests.helm.scenarios import CHART, render
 from tests.loadtest.test_command import closed_port
 
 REPOSITORY = CHART.parents[1]
@@ -36,7 +36,13 @@ SCHEMA = json.loads((CHART / "values.schema.json").read_text())["properties"]["l
 
 
 def with_loadtest(**values: Any) -> list[dict[str, Any]]:
-    return rendered({"loadtest": {"enabled": True, **values}})
+    return render({"loadtest": {"enabled": True, **values}})
+
+
+def one(documents: list[dict[str, Any]], kind: str, ending: str = "") -> dict[str, Any]:
+    """The only document of a kind whose name ends so."""
+    (found,) = (each for each in documents if each["kind"] == kind and each["metadata"]["name"].endswith(ending))
+    return found
 
 
 def pod_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +62,7 @@ def option(arguments: Sequence[str], name: str) -> str:
 
 
 def test_only_the_hook_of_helm_test_is_there_by_default():
-    documents = rendered()
+    documents = render({})
     assert not [document for document in documents if document["kind"] == "Job"]
     hook = one(documents, "Pod", "-verify")["metadata"]["annotations"]
     assert hook["helm.sh/hook"] == "test"
@@ -66,7 +72,7 @@ def test_only_the_hook_of_helm_test_is_there_by_default():
 class TestPods:
     @pytest.fixture(params=["-master", "-worker", "-verify"])
     def document(self, request: pytest.FixtureRequest) -> dict[str, Any]:
-        documents = rendered({"loadtest": {"enabled": True}, "model": {"apiKey": {"secretName": "the-key"}}})
+        documents = render({"loadtest": {"enabled": True}, "model": {"apiKey": {"secretName": "the-key"}}})
         return one(documents, "Pod" if request.param == "-verify" else "Job", request.param)
 
     def test_they_run_once_with_nothing_that_they_do_not_need(self, document: dict[str, Any]):
@@ -107,7 +113,7 @@ class TestPods:
         labels = document["metadata"]["labels"]
         if document["kind"] == "Job":
             labels = document["spec"]["template"]["metadata"]["labels"]
-        peers = [peer for rule in one(rendered(), "NetworkPolicy")["spec"]["ingress"] for peer in rule["from"]]
+        peers = [peer for rule in one(render({}), "NetworkPolicy")["spec"]["ingress"] for peer in rule["from"]]
         (ours,) = (peer["podSelector"] for peer in peers if "podSelector" in peer)
         (listed,) = ours["matchExpressions"]
         assert ours["matchLabels"].items() <= labels.items()
@@ -154,7 +160,7 @@ class TestLoadTest:
 
     def test_the_longest_name_of_an_endpoint_makes_no_name_too_long(self):
         longest = "q" * 40
-        documents = rendered({"loadtest": {"enabled": True, "profile": {"body": STEADY}}}, name=longest)
+        documents = render({"loadtest": {"enabled": True, "profile": {"body": STEADY}}}, name=longest)
         for document in documents:
             assert len(document["metadata"]["name"]) <= 63 - len("-256"), document["metadata"]["name"]
 
@@ -229,7 +235,7 @@ def test_master_and_workers_carry_out_the_load_with_the_very_arguments(tmp_path:
             "model": {"apiKey": {"secretName": "the-key"}, "servedName": server.model},
             "loadtest": {"enabled": True, "profile": {"body": STEADY}, "engines": [server.url]},
         }
-        documents = rendered(values)
+        documents = render(values)
         worker = container_of(one(documents, "Job", "-worker"))
         put = {
             "/opt/warmgate/locustfile.py": str(LOCUSTFILE),
@@ -263,7 +269,7 @@ def test_master_and_workers_carry_out_the_load_with_the_very_arguments(tmp_path:
 class TestVerify:
     def arguments(self, **verify: Any) -> list[str]:
         values = {"verify": {"waitSeconds": 0, **verify}, "model": {"servedName": "smollm2"}}
-        found: list[str] = container_of(one(rendered(values), "Pod", "-verify"))["args"]
+        found: list[str] = container_of(one(render(values), "Pod", "-verify"))["args"]
         return found
 
     @pytest.mark.parametrize(
@@ -293,7 +299,7 @@ class TestVerify:
         assert option(self.arguments(baseUrl="https://llm.example.com"), "base-url") == "https://llm.example.com"
 
     def test_without_kserve_it_asks_the_ports_of_our_own_service(self):
-        documents = rendered({"kserve": {"enabled": False}})
+        documents = render({"kserve": {"enabled": False}})
         arguments = container_of(one(documents, "Pod", "-verify"))["args"]
         ports = {port["port"] for port in one(documents, "Service")["spec"]["ports"]}
         assert option(arguments, "admin") == "http://qwen.llm.svc:8081"
@@ -318,10 +324,10 @@ class TestImage:
 
     def test_a_digest_wins_over_a_tag_and_a_registry_goes_in_front(self):
         image = {"registry": "r.example.com/llm", "tag": "1", "digest": f"sha256:{'0' * 64}"}
-        (container,) = one(rendered({"tools": {"image": image}}), "Pod", "-verify")["spec"]["containers"]
+        (container,) = one(render({"tools": {"image": image}}), "Pod", "-verify")["spec"]["containers"]
         assert container["image"] == f"r.example.com/llm/warmgate-tools@sha256:{'0' * 64}"
 
     def test_it_comes_from_the_registry_of_the_serving_image_unless_told_otherwise(self):
         values = {"image": {"registry": "r.example.com"}}
-        (container,) = one(rendered(values), "Pod", "-verify")["spec"]["containers"]
+        (container,) = one(render(values), "Pod", "-verify")["spec"]["containers"]
         assert container["image"] == "r.example.com/warmgate-tools:0.1.0"

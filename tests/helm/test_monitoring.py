@@ -18,7 +18,7 @@ from serving.facts.model import State
 from tests.fakes.modelz import gpu, modelz
 from tests.helm import promtool
 from tests.helm.alert_cases import of
-from tests.helm.rendering import CHART, one, rendered
+from tests.helm.scenarios import CHART, only, render
 
 needs_promtool = pytest.mark.skipif(promtool.path() is None, reason=promtool.HOW_TO_GET_IT)
 
@@ -32,7 +32,7 @@ ADDED = {"namespace", "pod", "model_endpoint", "deployment"}
 
 
 def groups(values: dict[str, Any] = RULES) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = one(rendered(values), "PrometheusRule")["spec"]["groups"]
+    found: list[dict[str, Any]] = only(render(values), "PrometheusRule")["spec"]["groups"]
     return found
 
 
@@ -98,7 +98,7 @@ def selectors() -> Iterator[tuple[str, str]]:
 
 
 def test_nothing_of_it_is_rendered_unless_asked_for():
-    assert not {document["kind"] for document in rendered()} & {"PodMonitor", "PrometheusRule", "ConfigMap"}
+    assert not {document["kind"] for document in render({})} & {"PodMonitor", "PrometheusRule", "ConfigMap"}
 
 
 class TestMetrics:
@@ -166,7 +166,7 @@ class TestAlerts:
         values = {"monitoring": {"rules": off, "dcgm": {"enabled": True}}}
         assert set(alerts()) - set(alerts(values)) == {"WarmgateKvBlocksDiffer"}
         with pytest.raises(helm_python.HelmError, match="disabled"):
-            rendered({"monitoring": {"rules": {"enabled": True, "disabled": ["WarmgateKvBlockDiffers"]}}})
+            render({"monitoring": {"rules": {"enabled": True, "disabled": ["WarmgateKvBlockDiffers"]}}})
 
     def test_their_bounds_come_from_the_values(self):
         values = {
@@ -193,7 +193,7 @@ class TestPodMonitor:
         """What Prometheus makes of a Pod's labels: its regular expressions match all or nothing."""
         (rule,) = {
             json.dumps(rule)
-            for endpoint in one(rendered(SCRAPED | values), "PodMonitor")["spec"]["podMetricsEndpoints"]
+            for endpoint in only(render(SCRAPED | values), "PodMonitor")["spec"]["podMetricsEndpoints"]
             for rule in endpoint["relabelings"]
             if rule["targetLabel"] == "deployment"
         }
@@ -210,24 +210,24 @@ class TestPodMonitor:
         assert self.deployment_of(plain, controller_name="qwen-small-7d9c6f5b8d") == "qwen-small"
 
     def test_its_ports_are_ports_of_the_container(self):
-        scraped = one(rendered(SCRAPED), "PodMonitor")["spec"]["podMetricsEndpoints"]
-        (container,) = one(rendered(SCRAPED), "ServingRuntime")["spec"]["containers"]
+        scraped = only(render(SCRAPED), "PodMonitor")["spec"]["podMetricsEndpoints"]
+        (container,) = only(render(SCRAPED), "ServingRuntime")["spec"]["containers"]
         assert {endpoint["port"] for endpoint in scraped} == {port["name"] for port in container["ports"]}
 
     def test_without_kserve_its_selector_meets_the_deployments_pods(self):
-        documents = rendered(SCRAPED | {"kserve": {"enabled": False}})
-        selector = one(documents, "PodMonitor")["spec"]["selector"]["matchLabels"]
-        assert selector.items() <= one(documents, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+        documents = render(SCRAPED | {"kserve": {"enabled": False}})
+        selector = only(documents, "PodMonitor")["spec"]["selector"]["matchLabels"]
+        assert selector.items() <= only(documents, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
 
     def test_with_kserve_its_selector_is_of_labels_that_kserve_sets(self):
-        selector = one(rendered(SCRAPED), "PodMonitor")["spec"]["selector"]["matchLabels"]
+        selector = only(render(SCRAPED), "PodMonitor")["spec"]["selector"]["matchLabels"]
         assert selector == {"serving.kserve.io/inferenceservice": "qwen", "component": "predictor"}
 
 
 class TestDashboard:
     def test_it_is_shipped_as_it_is(self):
         values = {"monitoring": {"dashboard": {"enabled": True, "labels": {"grafana_dashboard": "1"}}}}
-        shipped = one(rendered(values), "ConfigMap", "-dashboard")
+        shipped = only(render(values), "ConfigMap")
         assert json.loads(shipped["data"]["warmgate.json"]) == DASHBOARD
         assert shipped["metadata"]["labels"]["grafana_dashboard"] == "1"
 
