@@ -157,11 +157,11 @@ CANARY_URI: Final = Code(
 )
 CANARY_ACCEPTED: Final = Code(
     "WG361",
-    "Will the API accept the canary?",
-    "Names, modes, shares and members are as KServe's CRD and webhook require.",
+    "Does KServe take every canary as it is written?",
+    "Names, modes, shares and members are as KServe's CRD and webhook require, and none is ignored.",
 )
 CANARY_REPLICAS: Final = Code(
-    "WG362", "Does every canary get Pods?", "Every canary states minReplicas of at least 1, and no more than stable's."
+    "WG362", "Does every canary get Pods?", "Every canary has at least one Pod, and no more than stable's minReplicas."
 )
 CANARY_SCALER: Final = Code("WG363", "Does the autoscaler class allow a canary?", "No canary stands beside KEDA.")
 CANARY_CACHE: Final = Code(
@@ -198,12 +198,12 @@ TIMEOUT_STATED: Final = Code(
 RESOURCES_STATED: Final = Code(
     "WG373",
     "Are CPU and memory stated?",
-    "Every serving container has requests and limits for both, so that nobody fills in 2Gi.",
+    "Every serving container states what KServe or a LimitRange would otherwise fill in.",
 )
 STRATEGY_STATED: Final = Code(
     "WG374",
     "Is the rollout strategy stated?",
-    "Every predictor has a deploymentStrategy of its own, in a form the API accepts.",
+    "Every stable predictor has a deploymentStrategy, in a form that the API accepts.",
 )
 
 # storage
@@ -283,6 +283,11 @@ UNIQUE: Final = Code(
 )
 IS_OBJECT: Final = Code(
     "WG397", "Is every document a Kubernetes object?", "Every document has apiVersion, kind and a name."
+)
+RUNTIME_VERSIONED: Final = Code(
+    "WG399",
+    "Does every runtime have a new name for every version?",
+    "Every runtime's name has a version or a hash in it.",
 )
 
 # the lint itself

@@ -12,25 +12,34 @@ from serving.codes.lint import ALLOWANCES_SENSIBLE
 from serving.facts.manifests import Bundle
 from serving.judge.lint import allowances as silencing
 from serving.judge.lint import (
+    canary,
+    canary_accepted,
     cluster,
+    containers,
     credentials,
     devices,
     disruption,
     images,
     kinds,
+    metadata,
     network,
+    objects,
     parallel,
     placement,
+    ports,
+    predictor,
     privacy,
     probe_ports,
     probes,
     queries,
+    references,
     rewrite,
     rollout,
     scaling,
     security,
     shutdown,
     storage,
+    wiring,
 )
 from serving.judge.lint.allowances import ALLOW, allowances
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
@@ -49,6 +58,11 @@ RULES: Final[tuple[Rule, ...]] = (
     *disruption.RULES,
     *scaling.RULES,
     *queries.RULES,
+    *canary.RULES,
+    *canary_accepted.RULES,
+    *metadata.RULES,
+    *containers.RULES,
+    *predictor.RULES,
     *storage.RULES,
     *security.RULES,
     *images.RULES,
@@ -56,6 +70,10 @@ RULES: Final[tuple[Rule, ...]] = (
     *privacy.RULES,
     *network.RULES,
     *kinds.RULES,
+    *wiring.RULES,
+    *references.RULES,
+    *ports.RULES,
+    *objects.RULES,
     *silencing.RULES,
 )
 

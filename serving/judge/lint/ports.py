@@ -1,0 +1,166 @@
+"""The rule of ports between objects: Service to Pod, monitor to Pod, route to Service, policy to Pod.
+
+A name must be declared by the Pods. A number needs no declaration, so numbers count where it is known what listens:
+at a vLLM server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from serving.codes.lint import PORT_EXISTS
+from serving.facts.engine import Engine, engines
+from serving.facts.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.pods import Workload
+from serving.facts.services import AGENT_PORT, Service, services
+from serving.facts.shape import as_maps, as_text, as_whole
+from serving.judge.lint.references import backend_service, backends
+from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
+from serving.judge.lint.wiring import in_reach, meets, pods_in, selected
+
+
+def _port_exists(bundle: Bundle) -> Iterator[Look]:
+    yield from _services(bundle)
+    yield from _pod_monitors(bundle)
+    yield from _service_monitors(bundle)
+    yield from _policies(bundle)
+    yield from _backends(bundle)
+
+
+def _services(bundle: Bundle) -> Iterator[Look]:
+    for service in services(bundle):
+        pods = selected(bundle, service)
+        if service.document.source == CLUSTER or not _seen(pods):
+            continue
+        for port in service.ports:
+            if service.made_for is not None and port.target == AGENT_PORT:
+                continue
+            yield _judged(service.document, port.path, port.target, pods, f"{_called(service)} port {port.number}")
+
+
+def _called(service: Service) -> str:
+    return f"KServe's Service {service.name}" if service.made_for else "the Service's"
+
+
+def _seen(pods: Sequence[Workload]) -> bool:
+    """Are there Pods, and is all of them in sight?"""
+    return bool(pods) and not any(each.missing_runtime for each in pods)
+
+
+def _judged(document: Document, path: str, target: str | int, pods: Sequence[Workload], whose: str) -> Look:
+    """One reference to a port of Pods, by name or by number."""
+    declared = [
+        (as_text(port.get("name")), as_whole(port.get("containerPort")))
+        for pod in pods
+        for container in pod.all_containers
+        for port in container.ports
+    ]
+    names = sorted({name for name, _ in declared if name})
+    if isinstance(target, str) and not target.isdecimal():
+        numbers = {number for name, number in declared if name == target}
+        if not numbers:
+            observed = f"{whose} leads to port {target}, which no container declares"
+            remedy = f"use one of the declared names: {', '.join(names)}" if names else f"declare a port named {target}"
+            return Fault(document, path, observed, "a port that the selected Pods declare", remedy)
+    else:
+        numbers = {int(target)}
+    silent = _silent(numbers, pods)
+    if silent is None:
+        return Held(document)
+    number, listening = silent
+    heard = ", ".join(str(each) for each in listening)
+    observed = f"{whose} leads to {number}, the engine listens on {heard}"
+    return Fault(document, path, observed, f"one of {heard}", "make --port, containerPort and this number the same")
+
+
+def _silent(numbers: set[int | None], pods: Sequence[Workload]) -> tuple[int, list[int]] | None:
+    """A port at which nothing listens, as far as that is known, and those at which something does.
+
+    It is known of Pods with one container, a vLLM server whose port was written down.
+    """
+    for pod in pods:
+        found: list[Engine] = list(engines((pod,)))
+        if len(found) != 1 or len(pod.containers) != 1 or found[0].port is None:
+            return None
+        listening = [each for each in (found[0].port, found[0].admin_port) if each is not None]
+        if found[0].under_agent and found[0].admin_port is None:
+            return None
+        wrong = [each for each in numbers if each is not None and each not in listening]
+        if not wrong or len(wrong) < len(numbers):
+            return None
+        return wrong[0], listening
+    return None
+
+
+def _pod_monitors(bundle: Bundle) -> Iterator[Look]:
+    for document in bundle.of("PodMonitor"):
+        reach = in_reach(document, document.spec.get("namespaceSelector"))
+        selector = document.spec.get("selector")
+        pods = [each for each in pods_in(bundle, reach) if meets(selector, each.labels)]
+        if not _seen(pods):
+            continue
+        for number, endpoint in enumerate(as_maps(document.spec.get("podMetricsEndpoints"))):
+            target = endpoint.get("port", endpoint.get("portNumber", endpoint.get("targetPort")))
+            if isinstance(target, str | int) and not isinstance(target, bool):
+                path = f"spec.podMetricsEndpoints[{number}].port"
+                yield _judged(document, path, target, pods, "the monitor's endpoint")
+
+
+def _service_monitors(bundle: Bundle) -> Iterator[Look]:
+    for document in bundle.of("ServiceMonitor"):
+        reach = in_reach(document, document.spec.get("namespaceSelector"))
+        selector = document.spec.get("selector")
+        around = [each for each in services(bundle) if reach is None or any(near(each.namespace, one) for one in reach)]
+        chosen = [each for each in around if meets(selector, each.labels)]
+        if not chosen or any(each.open_ended for each in chosen):
+            continue
+        for number, endpoint in enumerate(as_maps(document.spec.get("endpoints"))):
+            target, path = endpoint.get("port"), f"spec.endpoints[{number}].port"
+            names = sorted({port.name for each in chosen for port in each.ports if port.name})
+            if target is None:
+                continue
+            if as_text(target) in names:
+                yield Held(document)
+            else:
+                observed = f"port {as_text(target) or 'without a name'}, which no selected Service has"
+                remedy = f"name a port of the Service: {', '.join(names)}" if names else "name the Service's ports"
+                yield Fault(document, path, observed, "a named port of the selected Services", remedy)
+
+
+def _policies(bundle: Bundle) -> Iterator[Look]:
+    for document in bundle.of("NetworkPolicy"):
+        selector = document.spec.get("podSelector")
+        pods = [each for each in pods_in(bundle, (document.namespace,)) if meets(selector, each.labels)]
+        if not _seen(pods):
+            continue
+        for number, rule in enumerate(as_maps(document.spec.get("ingress"))):
+            for at, port in enumerate(as_maps(rule.get("ports"))):
+                target, path = port.get("port"), f"spec.ingress[{number}].ports[{at}].port"
+                if isinstance(target, str):
+                    yield _judged(document, path, target, pods, "the policy")
+
+
+def _backends(bundle: Bundle) -> Iterator[Look]:
+    for document, path, kind, namespace, name, port in backends(bundle):
+        service = backend_service(bundle, namespace, name) if kind == "Service" else None
+        if service is None or service.open_ended or port is None:
+            continue
+        if service.port(port):
+            yield Held(document)
+        else:
+            numbers = ", ".join(str(each.number) for each in service.ports) or "none"
+            observed = f"port {as_text(port) or 'without a number'} of Service {name}, which has {numbers}"
+            place = f"{path}.port"
+            yield Fault(document, place, observed, "a port of the Service", f"use one of its ports: {numbers}")
+
+
+RULES: Final = (
+    Rule(
+        PORT_EXISTS,
+        Severity.ERROR,
+        "A port that nobody declares or listens on is accepted by the API: the Service has no endpoints or refuses "
+        "connections, and the monitor scrapes nothing.",
+        _port_exists,
+    ),
+)

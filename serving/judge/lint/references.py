@@ -1,0 +1,174 @@
+"""The rule of names: what one document calls by name is among the documents, or in the cluster that was asked.
+
+Secrets, ConfigMaps, claims and ServiceAccounts are not asked for: others often make them, and a Pod says so at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from serving.codes.lint import TARGET_EXISTS
+from serving.facts.kserve import supports
+from serving.facts.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.pods import Workload
+from serving.facts.predictor import model_of
+from serving.facts.services import Service, services
+from serving.facts.shape import as_map, as_maps, as_text, dig
+from serving.facts.workloads import workloads
+from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
+from serving.judge.lint.subjects import predictors
+from serving.judge.lint.wiring import pods_in
+
+SCALED: Final[Mapping[str, str]] = {  # kind -> where it names what it scales
+    "HorizontalPodAutoscaler": "spec.scaleTargetRef",
+    "ScaledObject": "spec.scaleTargetRef",
+    "VerticalPodAutoscaler": "spec.targetRef",
+}
+MADE: Final = ("Deployment", "LeaderWorkerSet")  # kinds that KServe makes
+ROUTES: Final = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
+RUNTIMES: Final = ("ServingRuntime", "ClusterServingRuntime")
+
+Backend = tuple[Document, str, str, str, str, object]  # document, path, kind, namespace, name, port
+
+
+def _target_exists(bundle: Bundle) -> Iterator[Look]:
+    yield from _scaled(bundle)
+    yield from _routed(bundle)
+    yield from _runtimes(bundle)
+
+
+def _scaled(bundle: Bundle) -> Iterator[Look]:
+    for kind, path in SCALED.items():
+        for document in bundle.of(kind):
+            reference = as_map(dig(document.body, path))
+            name, wanted = as_text(reference.get("name")), as_text(reference.get("kind")) or "Deployment"
+            here = pods_in(bundle, (document.namespace,))
+            if not here and bundle.live is None:
+                continue
+            made = [each.name for each in here if each.by_kserve and wanted in MADE]
+            if bundle.find(wanted, name, document.namespace) or name in made:
+                yield Held(document)
+            else:
+                names = sorted({each.name for each in here if each.by_kserve or each.kind == wanted})
+                observed = f"{wanted} {name or 'without a name'}, which is not there"
+                yield Fault(document, f"{path}.name", observed, "an object that is there", _meant(names, "target"))
+
+
+def _meant(names: list[str], what: str) -> str:
+    return f"name the {what} that is meant, such as {', '.join(names[:3])}" if names else f"add the {what}"
+
+
+def backends(bundle: Bundle) -> Iterator[Backend]:
+    """Everything that routes and Ingresses send requests to."""
+    for document in bundle.of(*ROUTES):
+        for number, rule in enumerate(as_maps(document.spec.get("rules"))):
+            for at, reference in enumerate(as_maps(rule.get("backendRefs"))):
+                path = f"spec.rules[{number}].backendRefs[{at}]"
+                kind = as_text(reference.get("kind")) or "Service"
+                namespace = as_text(reference.get("namespace")) or document.namespace
+                yield document, path, kind, namespace, as_text(reference.get("name")), reference.get("port")
+    for document in bundle.of("Ingress"):
+        for path, backend in _ingress(document):
+            service = as_map(backend.get("service"))
+            port = as_map(service.get("port"))
+            wanted = port.get("number", port.get("name"))
+            if service:
+                yield document, f"{path}.service", "Service", document.namespace, as_text(service.get("name")), wanted
+
+
+def _ingress(document: Document) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if "defaultBackend" in document.spec:
+        yield "spec.defaultBackend", as_map(document.spec.get("defaultBackend"))
+    for number, rule in enumerate(as_maps(document.spec.get("rules"))):
+        for at, path in enumerate(as_maps(dig(rule, "http.paths"))):
+            yield f"spec.rules[{number}].http.paths[{at}].backend", as_map(path.get("backend"))
+
+
+def backend_service(bundle: Bundle, namespace: str, name: str) -> Service | None:
+    """The Service of this name, written, made or live."""
+    return next((each for each in services(bundle) if each.name == name and near(each.namespace, namespace)), None)
+
+
+def _routed(bundle: Bundle) -> Iterator[Look]:
+    for document, path, kind, namespace, name, _ in backends(bundle):
+        here = [each for each in services(bundle) if near(each.namespace, namespace)]
+        if not here and not pods_in(bundle, (namespace,)):
+            continue
+        there = backend_service(bundle, namespace, name) if kind == "Service" else bundle.find(kind, name, namespace)
+        if there:
+            yield Held(document)
+        elif kind == "Service":
+            names = sorted({each.name for each in here})
+            observed = f"Service {name or 'without a name'}, which is not there"
+            yield Fault(document, f"{path}.name", observed, "a Service that is there", _meant(names, "Service"))
+
+
+def _runtimes(bundle: Bundle) -> Iterator[Look]:
+    asked = any(each.kind in RUNTIMES and each.source == CLUSTER for each in bundle.live or ())
+    told: set[tuple[int, str]] = set()
+    for workload in workloads(bundle):
+        if workload.role not in ("main", "canary") or workload.kind != "InferenceService":
+            continue
+        model, where = _model(workload)
+        name = as_text(model.get("runtime"))
+        if workload.runtime is not None:
+            yield from _supported(workload, workload.runtime, model, where)
+        elif workload.missing_runtime and (id(workload.document), name) not in told:
+            told.add((id(workload.document), name))
+            yield _unseen_runtime(workload, model, where, name, asked)
+    for workload in workloads(bundle):
+        if (
+            workload.kind == "LLMInferenceService"
+            and workload.missing_runtime
+            and (id(workload.document), "") not in told
+        ):
+            told.add((id(workload.document), ""))
+            missing = "its preset (LLMInferenceServiceConfig) is not merged here"
+            remedy = "write the main container with its image and arguments, or allow this rule here"
+            yield Unclear(workload.document, workload.path, missing, remedy)
+
+
+def _model(workload: Workload) -> tuple[Mapping[str, Any], str]:
+    stable = as_map(workload.document.spec.get("predictor"))
+    own = next((each for path, each, _ in predictors(workload.document) if path == workload.path), {})
+    return {**(model_of(stable) or {}), **(model_of(own) or {})}, f"{workload.path}.model"
+
+
+def _unseen_runtime(workload: Workload, model: Mapping[str, Any], where: str, name: str, asked: bool) -> Look:
+    if name and asked:
+        observed, expected = f"runtime {name}, which is not there", "a runtime that is there"
+        remedy = "name a runtime of the namespace or of the cluster, or add it"
+        return Fault(workload.document, f"{where}.runtime", observed, expected, remedy, workload.label)
+    what = f"its runtime {name}" if name else f"the runtime that takes format {as_text(dig(model, 'modelFormat.name'))}"
+    missing = f"{what} is not among the documents"
+    return Unclear(workload.document, f"{where}.runtime", missing, "pass it too, or use --cluster", workload.label)
+
+
+def _supported(workload: Workload, runtime: Document, model: Mapping[str, Any], where: str) -> Iterator[Look]:
+    if runtime.spec.get("disabled") is True:
+        observed, remedy = f"runtime {runtime.name}, which is disabled", "remove disabled from the runtime"
+        yield Fault(workload.document, f"{where}.runtime", observed, "a runtime in use", remedy, workload.label)
+    elif supports(runtime, model):
+        yield Held(workload.document)
+    else:
+        taken = [_format(each) for each in as_maps(runtime.spec.get("supportedModelFormats"))]
+        observed = f"format {_format(as_map(model.get('modelFormat')))}, which runtime {runtime.name} does not take"
+        expected = f"one of {', '.join(taken)}" if taken else "a runtime with supportedModelFormats"
+        remedy = "make modelFormat and the runtime's supportedModelFormats the same, version included"
+        yield Fault(workload.document, f"{where}.modelFormat", observed, expected, remedy, workload.label)
+
+
+def _format(body: Mapping[str, Any]) -> str:
+    return " ".join(part for part in (as_text(body.get("name")), as_text(body.get("version"))) if part)
+
+
+RULES: Final = (
+    Rule(
+        TARGET_EXISTS,
+        Severity.ERROR,
+        "A name that leads nowhere is accepted by the API: the autoscaler never scales, the route answers 500, and "
+        "KServe waits for the runtime.",
+        _target_exists,
+    ),
+)

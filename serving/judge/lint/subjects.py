@@ -1,0 +1,46 @@
+"""Which documents the rules about KServe are about: InferenceServices that serve a language model, and their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from serving.facts.manifests import Bundle, Document
+from serving.facts.pods import Workload
+from serving.facts.predictor import FRAMEWORKS, canaries, model_of
+from serving.facts.shape import as_map, as_text, dig
+from serving.facts.workloads import workloads
+from serving.judge.lint.rule import Fault, Held, Look
+
+CLASSICAL: Final = frozenset(FRAMEWORKS) - {"huggingface", "pytorch", "triton"}
+
+
+def services_of_models(bundle: Bundle) -> Iterator[Document]:
+    """InferenceServices in which vLLM runs, or may run as far as one can see."""
+    seen: set[int] = set()
+    for workload in workloads(bundle):
+        document = workload.document
+        if workload.kind == "InferenceService" and id(document) not in seen and _may_run_vllm(workload):
+            seen.add(id(document))
+            yield document
+
+
+def _may_run_vllm(workload: Workload) -> bool:
+    if not workload.missing_runtime:
+        return workload.runs_vllm
+    model = model_of(as_map(workload.document.spec.get("predictor"))) or {}
+    return as_text(dig(model, "modelFormat.name")).lower() not in CLASSICAL
+
+
+def predictors(document: Document) -> Iterator[tuple[str, Mapping[str, Any], bool]]:
+    """The predictors that a person wrote: where, what, and whether it is a canary's."""
+    yield "spec.predictor", as_map(document.spec.get("predictor")), False
+    for number, canary in canaries(document):
+        yield f"spec.canary[{number}].predictor", as_map(canary.get("predictor")), True
+
+
+def held_or(document: Document, faults: Sequence[Fault]) -> Iterator[Look]:
+    """The faults of one document, or that it held."""
+    yield from faults
+    if not faults:
+        yield Held(document)
