@@ -74,7 +74,7 @@ def _size(container: Container, name: str) -> int | None:
 
 def _used(bundle: Bundle) -> Iterator[Look]:
     for workload in workloads(bundle):
-        if workload.missing_runtime or workload.role == "worker" or workload.kind == "LLMInferenceService":
+        if workload.missing_runtime or _is_worker(workload) or workload.kind == "LLMInferenceService":
             continue
         for container in workload.containers:
             found = sizes(container) if container.runs_vllm else None
@@ -83,6 +83,13 @@ def _used(bundle: Bundle) -> Iterator[Look]:
             look = _agreement(bundle, workload, container, found)
             if look is not None:
                 yield look
+
+
+def _is_worker(workload: Workload) -> bool:
+    led = workload.kind == "LeaderWorkerSet" and "leaderTemplate" in as_map(
+        workload.document.spec.get("leaderWorkerTemplate")
+    )
+    return workload.role == "worker" or (led and ".workerTemplate" in workload.path)
 
 
 def _exclusive(container: Container) -> bool:
