@@ -28,6 +28,7 @@ def test_the_base_alone_is_an_endpoint_without_a_gpu():
     assert sorted(each["kind"] for each in objects) == [
         "InferenceService",
         "Namespace",
+        "NetworkPolicy",
         "PodDisruptionBudget",
         "ServiceAccount",
         "ServingRuntime",

@@ -105,6 +105,7 @@ def test_a_run_that_was_evicted_ends_as_if_it_had_not_been(release: Path, tmp_pa
     done = _run(_command(release, whole, "r2"))
     assert done.returncode == 0, done.stderr
     assert _weights(whole / "r2") != _weights(release)
+    assert {each.stat().st_mode & 0o777 for each in (whole / "r2").iterdir()} == {0o644}
 
     with subprocess.Popen(
         [sys.executable, *_command(release, broken, "r2", save_every=100)],

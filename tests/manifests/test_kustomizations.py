@@ -14,9 +14,14 @@ from tests.manifests.checks import CHECKS
 from tests.manifests.kustomize import COMPONENTS, KUSTOMIZATIONS, Object, build, endpoint_with, only
 
 OURS = ("serving.kserve.io", "nvidia.com", "monitoring.coreos.com", "scheduling.volcano.sh", "trainer.kubeflow.org")
+IN_BASE = ("components/labels", "components/network-policy")
 SETS = [
     *(pytest.param(path, (), id=path) for path in KUSTOMIZATIONS),
-    *(pytest.param("base", (path.removeprefix("components/"), "labels"), id=path) for path in COMPONENTS),
+    *(
+        pytest.param("base", (path.removeprefix("components/"), "labels"), id=path)
+        for path in COMPONENTS
+        if path not in IN_BASE
+    ),
 ]
 
 

@@ -119,13 +119,13 @@ def test_chart_and_kustomization_state_the_same_facts(scenario: str):
 
 
 def test_a_mig_slice_is_asked_for_in_the_same_way():
-    ours, theirs = facts(endpoint_with("gpu-mig", "network-policy")), facts(chart("mig", {"gpu": {"product": ""}}))
+    ours, theirs = facts(endpoint_with("gpu-mig")), facts(chart("mig", {"gpu": {"product": ""}}))
     for fact in ("resources of 0", "nodeSelector of 0", "tolerations of 0"):
         assert ours[fact] == theirs[fact]
 
 
 def test_a_turn_on_a_gpu_is_asked_for_in_the_same_way():
-    ours, theirs = facts(endpoint_with("gpu-time-slicing", "network-policy")), facts(chart("time-slicing-dev"))
+    ours, theirs = facts(endpoint_with("gpu-time-slicing")), facts(chart("time-slicing-dev"))
     for fact in ("resources of 0", "nodeSelector of 0", "tolerations of 0", "releases"):
         assert ours[fact] == theirs[fact]
     share = "--gpu-memory-utilization=0.4"

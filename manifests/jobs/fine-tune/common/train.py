@@ -99,6 +99,8 @@ def publish(output: Path, model: Any, tokenizer: Any) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     model.to(torch.bfloat16).save_pretrained(partial)
     tokenizer.save_pretrained(partial)
+    for each in partial.iterdir():
+        each.chmod(0o644)  # safetensors writes its files for their owner alone
     partial.rename(output)
     _log.info("%s is ready to be served", output)
 
