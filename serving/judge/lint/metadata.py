@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import LABELS_OURS, METADATA_CONSTANT, RUNTIME_VERSIONED
-from serving.facts.manifests import Bundle, Document
+from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.predictor import ISVC_LABEL
 from serving.facts.shape import text_map
 from serving.facts.workloads import workloads
@@ -84,7 +84,7 @@ def _versioned(bundle: Bundle) -> Iterator[Look]:
     seen: set[int] = set()
     for workload in workloads(bundle):
         runtime = workload.runtime
-        if runtime is None or not workload.runs_vllm or id(runtime) in seen or runtime not in bundle.documents:
+        if runtime is None or not workload.runs_vllm or id(runtime) in seen or runtime.source == CLUSTER:
             continue
         seen.add(id(runtime))
         if any(character.isdigit() for character in runtime.name) or runtime.name.startswith(PRESET):

@@ -14,7 +14,7 @@ from serving.facts.engine import Engine, engines
 from serving.facts.manifests import CLUSTER, Bundle, Document, near
 from serving.facts.pods import Workload
 from serving.facts.services import AGENT_PORT, Service, services
-from serving.facts.shape import as_maps, as_text, as_whole
+from serving.facts.shape import as_count, as_maps, as_text, as_whole
 from serving.judge.lint.references import backend_service, backends
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 from serving.judge.lint.wiring import in_reach, meets, pods_in, selected
@@ -57,20 +57,20 @@ def _judged(document: Document, path: str, target: str | int, pods: Sequence[Wor
         for port in container.ports
     ]
     names = sorted({name for name, _ in declared if name})
-    if isinstance(target, str) and not target.isdecimal():
+    number = as_count(as_text(target))
+    numbers: set[int | None] = {number}
+    if number is None:
         numbers = {number for name, number in declared if name == target}
         if not numbers:
             observed = f"{whose} leads to port {target}, which no container declares"
             remedy = f"use one of the declared names: {', '.join(names)}" if names else f"declare a port named {target}"
             return Fault(document, path, observed, "a port that the selected Pods declare", remedy)
-    else:
-        numbers = {int(target)}
     silent = _silent(numbers, pods)
     if silent is None:
         return Held(document)
-    number, listening = silent
+    wrong, listening = silent
     heard = ", ".join(str(each) for each in listening)
-    observed = f"{whose} leads to {number}, the engine listens on {heard}"
+    observed = f"{whose} leads to {wrong}, the engine listens on {heard}"
     return Fault(document, path, observed, f"one of {heard}", "make --port, containerPort and this number the same")
 
 

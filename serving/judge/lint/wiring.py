@@ -56,7 +56,7 @@ def meets(selector: object, labels: Mapping[str, str]) -> bool:
 
 
 def _given(key: object) -> bool:
-    return key in GIVEN or (isinstance(key, str) and key.startswith(GIVEN_DOMAINS))
+    return isinstance(key, str) and (key in GIVEN or key.startswith(GIVEN_DOMAINS))
 
 
 def in_reach(document: Document, namespaces: object) -> tuple[str, ...] | None:
