@@ -1,23 +1,17 @@
-"""The endpoint itself: the Pod, its numbers, its placement, and what does and does not restart it."""
+"""The endpoint itself: the Pod, its numbers, its placement, and what reaches it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from helm_python import Chart
 
 import serving
 from serving.agent.engine_args import read_engine_args
 from serving.agent.settings import Settings, check_combination
 from tests.helm.pods import Pod, pods
-from tests.helm.scenarios import CHART, SCENARIOS, chart, only, over, render, scenario, texts
+from tests.helm.scenarios import SCENARIOS, chart, only, over, render, scenario, texts
 
 ON_GPU = [name for name in SCENARIOS if name != "cpu-demo"]
 BOTH = pytest.mark.parametrize("kserve", [True, False], ids=["kserve", "deployment"])
@@ -94,7 +88,14 @@ def test_the_reference_endpoint(kserve: bool) -> None:
         "runAsGroup": 0,
         "fsGroup": 10001,
     }
-    assert only(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    selected = {"serving.kserve.io/inferenceservice": "qwen", "component": "predictor"}
+    if not kserve:
+        prefix = "app.kubernetes.io"
+        selected = {f"{prefix}/name": "warmgate", f"{prefix}/instance": "qwen", f"{prefix}/component": "endpoint"}
+    assert only(objects, "PodDisruptionBudget")["spec"] == {
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": selected},
+    }
 
 
 def test_the_inference_service_says_everything_that_kserve_would_guess() -> None:
@@ -220,6 +221,40 @@ def test_a_product_and_a_zone_join_the_selector() -> None:
     }
 
 
+@BOTH
+def test_what_is_stated_of_the_pod_reaches_it(kserve: bool) -> None:
+    toleration = {"key": "pool", "operator": "Equal", "value": "llm", "effect": "NoSchedule"}
+    affinity = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    values = {
+        "kserve": {"enabled": kserve},
+        "pod": {
+            "labels": {"team": "llm"},
+            "annotations": {"example.com/note": "seen"},
+            "tolerations": [toleration],
+            "affinity": affinity,
+            "runtimeClassName": "nvidia",
+            "sharedMemory": "7Gi",
+            "cacheSizeLimit": "20Gi",
+        },
+        "priorityClass": {"create": True},
+        "serviceAccount": {"name": "reader"},
+        "image": {"pullSecrets": ["registry"]},
+    }
+    objects = render(values)
+    (pod,) = pods(objects)
+    assert pod.labels["team"] == "llm"
+    assert pod.annotations["example.com/note"] == "seen"
+    assert pod.spec["tolerations"][1:] == [toleration]
+    assert pod.spec["affinity"] == affinity
+    assert pod.spec["runtimeClassName"] == "nvidia"
+    assert pod.spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod.spec["priorityClassName"] == only(objects, "PriorityClass")["metadata"]["name"] == "warmgate-inference"
+    assert pod.spec["serviceAccountName"] == only(objects, "ServiceAccount")["metadata"]["name"] == "reader"
+    volumes = {each["name"]: each for each in pod.spec["volumes"]}
+    assert volumes["cache"]["emptyDir"] == {"sizeLimit": "20Gi"}
+    assert volumes["shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "7Gi"}
+
+
 def test_tensor_parallel_size_is_the_number_of_gpus() -> None:
     container = stable_pod(scenario("multi-gpu")).container
     assert f"--tensor-parallel-size={container['resources']['limits']['nvidia.com/gpu']}" in container["args"]
@@ -306,66 +341,6 @@ def test_without_kserve_the_deployment_mounts_the_weights(
         [{"name": "model"} | mount] if mount else []
     )
     assert set(arguments) <= set(pod.container["args"])
-
-
-@pytest.mark.parametrize("name", ["single-gpu", "canary", "multi-node", "no-kserve", "dra"])
-def test_a_new_chart_version_restarts_nothing(name: str, tmp_path: Path) -> None:
-    shutil.copytree(CHART, tmp_path / "warmgate")
-    about = tmp_path / "warmgate" / "Chart.yaml"
-    about.write_text(about.read_text(encoding="utf-8").replace("version: 0.1.0", "version: 0.2.0"), encoding="utf-8")
-    before, after = texts(scenario(name)), texts(scenario(name), source=Chart.load(tmp_path / "warmgate"))
-    assert before["serviceaccount.yaml"] != after["serviceaccount.yaml"]  # the bump took effect
-    for path in ("inferenceservice.yaml", "servingruntime.yaml"):
-        assert before[path] == after[path]
-    if name == "no-kserve":
-        old, new = (yaml.safe_load(each["deployment.yaml"])["spec"] for each in (before, after))
-        assert old == new
-
-
-def test_the_runtime_is_named_after_its_spec() -> None:
-    for name in ("single-gpu", "multi-node", "air-gapped"):
-        runtime = only(render(scenario(name)), "ServingRuntime")
-        canonical = json.dumps(runtime["spec"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        canonical = canonical.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-        assert runtime["metadata"]["name"] == f"qwen-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
-
-
-@pytest.mark.parametrize(
-    ("values", "new"),
-    [
-        pytest.param({"image": {"tag": "0.1.1"}}, True, id="image"),
-        pytest.param({"endpoint": {"drainSeconds": 90}}, True, id="drain"),
-        pytest.param({"endpoint": {"loadSeconds": 400}}, True, id="load-time"),
-        pytest.param({"model": {"env": {"VLLM_LOGGING_LEVEL": "INFO"}}}, True, id="environment"),
-        pytest.param({"endpoint": {"replicas": 3}}, False, id="replicas"),
-        pytest.param({"model": {"args": ["--max-num-seqs=8"]}}, False, id="arguments"),
-        pytest.param({"model": {"storageUri": "pvc://models/other"}}, False, id="weights"),
-        pytest.param({"gpu": {"poolSize": 80}}, False, id="pool"),
-        pytest.param({"priorityClass": {"name": "high"}}, False, id="priority"),
-    ],
-)
-def test_the_runtime_gets_a_new_name_only_with_a_new_spec(values: dict[str, Any], new: bool) -> None:
-    before, after = only(render({}), "ServingRuntime"), only(render(values), "ServingRuntime")
-    assert (before["metadata"]["name"] != after["metadata"]["name"]) is new
-    assert (before["spec"] != after["spec"]) is new
-
-
-def test_a_changed_claim_is_a_new_claim_template() -> None:
-    """Its spec cannot be changed in place."""
-    values = scenario("dra")
-    templates = [
-        only(render(over(values, {"gpu": {"claim": {"expression": each}}})), "ResourceClaimTemplate")
-        for each in ("true", "1 > 0", "true")
-    ]
-    names = [each["metadata"]["name"] for each in templates]
-    assert names[0] == names[2] != names[1]
-    pod = stable_pod(values)
-    assert pod.spec["resourceClaims"] == [
-        {
-            "name": "gpu",
-            "resourceClaimTemplateName": only(render(values), "ResourceClaimTemplate")["metadata"]["name"],
-        }
-    ]
 
 
 @BOTH

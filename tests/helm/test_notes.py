@@ -65,6 +65,9 @@ def test_the_times_are_those_of_the_manifests(name: str) -> None:
     if name == "no-kserve":
         deadline = only(render(scenario(name)), "Deployment")["spec"]["progressDeadlineSeconds"]
         assert numbers(r"counts as failed after (\d+) s", text) == [deadline]
+    else:
+        budget = startup["failureThreshold"] * startup["periodSeconds"]
+        assert numbers(r"gives a rollout 600 s without progress: (\d+) s are left", text) == [600 - budget]
 
 
 @EVERY
