@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import Final
 
-FORM: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:[eE]([+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i)?)")
+FORM: Final = re.compile(r"([+-]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30}))(?:[eE]([+-]?\d{1,2})|([numkMGTPE]|[KMGTPE]i)?)")
 DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 BINARY: Final = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 
@@ -22,7 +22,7 @@ def quantity(text: str) -> Fraction | None:
         return None
     number, exponent, suffix = found.groups()
     if suffix in BINARY:
-        return Fraction(number) * 2 ** BINARY[suffix]
+        return Fraction(number) * (1 << BINARY[suffix])
     power = int(exponent) if exponent else DECIMAL.get(suffix or "", 0)
     return Fraction(number) * Fraction(10) ** power
 

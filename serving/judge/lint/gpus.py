@@ -17,7 +17,6 @@ from serving.facts.pods import Workload
 from serving.facts.quantity import quantity
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig, text_map
 
-VENDOR_DOMAINS: Final = ("nvidia.com", "amd.com", "gpu.intel.com", "habana.ai")
 GPU_RESOURCE: Final = re.compile(
     r"(nvidia\.com/(gpu(\.shared)?|mig-[^/]+)|amd\.com/gpu|gpu\.intel\.com/(i915|xe)|habana\.ai/gaudi)"
 )
@@ -126,11 +125,6 @@ def gpu_selectors(workload: Workload) -> set[str]:
         if (GPU_LABEL.search(key) and not (values and NO_GPU.issuperset(each.lower() for each in values)))
         or any(GPU_LABEL.search(each) for each in values)
     }
-
-
-def claim_names(workload: Workload) -> list[str]:
-    """Names of the Pod's resource claims."""
-    return as_texts([each.get("name") for each in as_maps(as_map(workload.spec).get("resourceClaims"))])
 
 
 def placed(bundle: Bundle, workload: Workload) -> Workload:

@@ -8,12 +8,10 @@ plugin advertises whole GPU instances only, writes `+` as a dot (`1g.10gb+me` is
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from typing import Final
 
 PREFIX: Final = "nvidia.com/mig-"
-SHAPE: Final = re.compile(r"[1-7]g\.\d{1,3}gb(-me|\.me|\.gfx|\.me\.all)?")
 PROFILES: Final[Mapping[str, tuple[str, ...]]] = {
     "A30": ("1g.6gb", "1g.6gb.me", "2g.12gb", "2g.12gb.me", "4g.24gb"),
     "A100 40GB": ("1g.5gb", "1g.5gb.me", "1g.10gb", "2g.10gb", "3g.20gb", "4g.20gb", "7g.40gb"),

@@ -41,17 +41,28 @@ def live_nodes(bundle: Bundle) -> tuple[Document, ...]:
 
 def allocatable(node: Document, resource: str) -> Fraction:
     """How much of a resource a node can give at all."""
-    return quantity(text_map(dig(node.body, "status.allocatable")).get(resource, "0")) or Fraction(0)
+    return _amounts(node).get(resource) or Fraction(0)
 
 
-def pool(bundle: Bundle, workload: Workload) -> list[Document]:
+@lru_cache(maxsize=4096)
+def _amounts(node: Document) -> Mapping[str, Fraction | None]:
+    return {name: quantity(text) for name, text in text_map(dig(node.body, "status.allocatable")).items()}
+
+
+@lru_cache(maxsize=4096)
+def _labels(node: Document) -> Mapping[str, str]:
+    return node.labels
+
+
+@lru_cache(maxsize=4096)
+def pool(bundle: Bundle, workload: Workload) -> tuple[Document, ...]:
     """Live nodes that offer every GPU resource that the Pod asks for and have the labels that it requires."""
     asked = gpu_limits(workload)
-    return [
+    return tuple(
         node
         for node in live_nodes(bundle)
         if asked and all(allocatable(node, name) > 0 for name in asked) and not label_misses(workload, node)
-    ]
+    )
 
 
 def closed_pool(bundle: Bundle, workload: Workload) -> list[str]:
@@ -102,7 +113,7 @@ def _taint_text(taint: Mapping[str, Any]) -> str:
 
 def label_misses(workload: Workload, node: Document) -> list[str]:
     """Labels that the Pod requires and the node lacks; of affinity, those of the term that comes nearest."""
-    labels = node.labels
+    labels = _labels(node)
     missing = [
         f"label {key} is {labels.get(key, 'absent')}, not {value}"
         for key, value in workload.node_selector.items()
@@ -123,7 +134,7 @@ def _term_misses(term: Mapping[str, Any], node: Document) -> list[str]:
     fields = as_maps(term.get("matchFields"))
     if not expressions and not fields:
         return ["an empty affinity term fits no node"]
-    found = [text for each in expressions if (text := _expression_miss(each, node.labels))]
+    found = [text for each in expressions if (text := _expression_miss(each, _labels(node)))]
     return found + [text for each in fields if (text := _expression_miss(each, {"metadata.name": node.name}))]
 
 

@@ -66,8 +66,8 @@ def test_kinds_of_others_do(api_version: str):
 @pytest.mark.parametrize(
     ("pod", "labels"),
     [
-        pytest.param({"affinity": affinity("cards", "Gt", "4")}, {"cards": "8"}, id="more than"),
-        pytest.param({"affinity": affinity("cards", "Lt", "4")}, {"cards": "2"}, id="less than"),
+        pytest.param({"affinity": affinity("gpus", "Gt", "4")}, {"gpus": "8"}, id="more than"),
+        pytest.param({"affinity": affinity("gpus", "Lt", "4")}, {"gpus": "2"}, id="less than"),
         pytest.param({"affinity": affinity("pool", "In", "a", "b")}, {"pool": "b"}, id="one of"),
         pytest.param({"affinity": affinity("pool", "NotIn", "a")}, {}, id="not one of, absent"),
         pytest.param({"affinity": affinity("pool", "DoesNotExist")}, {}, id="absent"),
@@ -75,7 +75,7 @@ def test_kinds_of_others_do(api_version: str):
     ],
 )
 def test_a_node_that_has_what_is_required_fits(pod: dict[str, Any], labels: dict[str, str]):
-    assert live("WG312", deployment(**pod), node(**labels)) == []
+    assert live("WG312", deployment(**pod), node(labels=labels)) == []
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_a_node_that_has_what_is_required_fits(pod: dict[str, Any], labels: dict
             {"nvidia.com/gpu.product": "NVIDIA-L4"},
             "label nvidia.com/gpu.product is NVIDIA-L4, not NVIDIA-H100-NVL",
         ),
-        ({"affinity": affinity("cards", "Gt", "4")}, {"cards": "4"}, "label cards is 4, not Gt 4"),
+        ({"affinity": affinity("gpus", "Gt", "4")}, {"gpus": "4"}, "label gpus is 4, not Gt 4"),
         ({"affinity": affinity("pool", "In", "a", "b")}, {}, "label pool is absent, not In a, b"),
         ({"affinity": affinity("pool", "NotIn", "a")}, {"pool": "a"}, "label pool is a, not NotIn a"),
         ({"nodeName": "gpu-7"}, {}, "name is not gpu-7"),
     ],
 )
 def test_what_the_nearest_node_lacks_is_said(pod: dict[str, Any], labels: dict[str, str], why: str):
-    (found,) = live("WG312", deployment(**pod), node(**labels))
+    (found,) = live("WG312", deployment(**pod), node(labels=labels))
     assert found.observed == f"0 of 1 nodes fit; nearest is gpu-1: {why}"
 
 

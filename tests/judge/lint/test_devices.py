@@ -9,14 +9,14 @@ from tests.judge.lint.asked import asked, deployment, said
 from tests.judge.lint.test_placement import live, node
 
 
-def with_limits(requests: dict[str, Any] | None = None, **limits: Any) -> dict[str, Any]:
+def with_limits(limits: dict[str, Any], requests: dict[str, Any] | None = None) -> dict[str, Any]:
     return deployment({"resources": {"requests": requests or {}, "limits": limits}})
 
 
 @pytest.mark.parametrize("amount", ["1", 1, "1000m", 1.0, "1e0"])
 def test_one_gpu_can_be_written_in_many_ways(amount: Any):
-    assert said("WG304", with_limits(**{"nvidia.com/gpu": amount})) == []
-    assert said("WG304", with_limits({"nvidia.com/gpu": "1"}, **{"nvidia.com/gpu": amount})) == []
+    assert said("WG304", with_limits({"nvidia.com/gpu": amount})) == []
+    assert said("WG304", with_limits({"nvidia.com/gpu": amount}, {"nvidia.com/gpu": "1"})) == []
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_one_gpu_can_be_written_in_many_ways(amount: Any):
     ],
 )
 def test_amounts_that_the_api_rejects_are_named(requests: Any, limits: Any, observed: str):
-    (found,) = said("WG304", with_limits(requests, **limits))
+    (found,) = said("WG304", with_limits(limits, requests))
     assert observed in found.observed
 
 
@@ -53,13 +53,13 @@ def test_amounts_that_the_api_rejects_are_named(requests: Any, limits: Any, obse
     ],
 )
 def test_names_that_device_plugins_advertise_are_known(name: str):
-    assert said("WG305", with_limits(**{name: 1})) == []
-    assert asked("WG305", with_limits(**{name: 1}))
+    assert said("WG305", with_limits({name: 1})) == []
+    assert asked("WG305", with_limits({name: 1}))
 
 
 @pytest.mark.parametrize("name", ["cpu", "memory", "ephemeral-storage", "hugepages-2Mi"])
 def test_kubernetes_own_resources_are_no_devices(name: str):
-    assert not asked("WG305", with_limits(**{name: "1Gi"}))
+    assert not asked("WG305", with_limits({name: "1Gi"}))
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_kubernetes_own_resources_are_no_devices(name: str):
     ],
 )
 def test_misspelt_names_are_set_right(name: str, right: str):
-    (found,) = said("WG305", with_limits(**{name: 1}))
+    (found,) = said("WG305", with_limits({name: 1}))
     assert found.verdict is Verdict.FAIL
     assert found.remedy == f"write {right}"
 
 
 def test_a_device_of_somebodys_own_is_judged_by_the_nodes():
-    fpga = with_limits(**{"example.com/fpga": 1})
+    fpga = with_limits({"example.com/fpga": 1})
     assert [each.verdict for each in said("WG305", fpga)] == [Verdict.UNKNOWN]
     with_one = node()
     with_one["status"]["allocatable"]["example.com/fpga"] = "2"
@@ -96,7 +96,7 @@ def test_a_device_class_may_stand_for_a_resource():
         "metadata": {"name": "fpga"},
         "spec": {"extendedResourceName": "example.com/fpga"},
     }
-    assert said("WG305", with_limits(**{"example.com/fpga": 1}), definition) == []
+    assert said("WG305", with_limits({"example.com/fpga": 1}), definition) == []
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_a_quota_on_gpus_is_written_as_requests(key: str, right: str):
     ],
 )
 def test_a_profile_must_be_one_of_the_gpu(name: str, product: str, remedy: str):
-    document = with_limits(**{f"nvidia.com/mig-{name}": 1})
+    document = with_limits({f"nvidia.com/mig-{name}": 1})
     if product:
         document["spec"]["template"]["spec"]["nodeSelector"]["nvidia.com/gpu.product"] = product
     assert [each.remedy for each in said("WG306", document)] == ([remedy] if remedy else [])
 
 
 def test_a_profile_that_a_node_offers_exists_whatever_the_table_says():
-    document = with_limits(**{"nvidia.com/mig-1g.42gb": 1})
+    document = with_limits({"nvidia.com/mig-1g.42gb": 1})
     assert said("WG306", document)
     new = node()
     new["status"]["allocatable"]["nvidia.com/mig-1g.42gb"] = "7"
@@ -151,7 +151,7 @@ def test_a_profile_that_a_node_offers_exists_whatever_the_table_says():
 
 @pytest.mark.parametrize("stated", ["development", "batch", "experiment"])
 def test_who_is_not_production_may_share(stated: str):
-    document = with_limits(**{"nvidia.com/gpu.shared": 1})
+    document = with_limits({"nvidia.com/gpu.shared": 1})
     document["metadata"]["annotations"]["warmgate/class"] = stated
     assert said("WG307", document) == []
     assert asked("WG307", document)
@@ -166,5 +166,5 @@ def test_a_pod_that_serves_nothing_needs_no_class_to_share():
 
 
 def test_production_is_safe_where_only_other_pools_share():
-    shared = node("gpu-2", [{"key": "dev", "effect": "NoSchedule"}], **{"nvidia.com/gpu.sharing-strategy": "mps"})
+    shared = node("gpu-2", [{"key": "dev", "effect": "NoSchedule"}], {"nvidia.com/gpu.sharing-strategy": "mps"})
     assert live("WG307", deployment(), shared, node()) == []

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from serving.judge.lint.mig import PROFILES, SHAPE, gpus_called, gpus_with, nearest, profile
+from serving.judge.lint.mig import PROFILES, gpus_called, gpus_with, nearest, profile
 
+SHAPE = re.compile(r"[1-7]g\.\d{1,3}gb(-me|\.me|\.gfx|\.me\.all)?")
 MEMORY = {  # GB of the whole GPU, as the largest profile has it
     "A30": 24,
     "A100 40GB": 40,

@@ -49,7 +49,7 @@ def test_what_cannot_be_multiplied_is_left_alone(document: dict[str, Any]):
 
 
 def test_a_variable_with_a_value_counts():
-    known = {"env": [{"name": "GPUS", "value": "4"}]}
+    known: dict[str, Any] = {"env": [{"name": "GPUS", "value": "4"}]}
     assert said("WG309", engine(4, "--tensor-parallel-size=$(GPUS)", **known)) == []
     assert said("WG309", engine(2, "--tensor-parallel-size=$(GPUS)", **known))
 

@@ -14,12 +14,14 @@ CPU = {"limits": {"cpu": "1"}}
 TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
 
 
-def node(name: str = "gpu-1", taints: list[dict[str, Any]] | None = None, gpus: int = 8, **labels: str) -> dict[str, Any]:
+def node(
+    name: str = "gpu-1", taints: list[dict[str, Any]] | None = None, labels: dict[str, str] | None = None
+) -> dict[str, Any]:
     return {
         "kind": "Node",
-        "metadata": {"name": name, "labels": {"nvidia.com/gpu.present": "true", **labels}},
+        "metadata": {"name": name, "labels": {"nvidia.com/gpu.present": "true", **(labels or {})}},
         "spec": {"taints": taints or []},
-        "status": {"allocatable": {"cpu": "64", "memory": "512Gi", "nvidia.com/gpu": str(gpus)}},
+        "status": {"allocatable": {"cpu": "64", "memory": "512Gi", "nvidia.com/gpu": "8"}},
     }
 
 
@@ -141,7 +143,9 @@ def test_what_leaves_every_pool_open_selects_none(pod: dict[str, Any]):
 @pytest.mark.parametrize(
     ("container", "pod"),
     [
-        pytest.param({"resources": CPU}, {"nodeSelector": None, "tolerations": [{"operator": "Exists"}]}, id="wildcard"),
+        pytest.param(
+            {"resources": CPU}, {"nodeSelector": None, "tolerations": [{"operator": "Exists"}]}, id="wildcard"
+        ),
         pytest.param({"resources": CPU}, {"nodeSelector": {"pool": "cpu"}, "tolerations": None}, id="a CPU pool"),
         pytest.param(
             {"resources": CPU},
