@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from serving.facts.shape import as_map, as_maps, as_text, as_texts, as_whole, dig, text_map
+from serving.facts.shape import as_count, as_map, as_maps, as_texts, as_whole, dig, text_map
 
 WORKER: Final = "worker-container"
 GPU: Final = "nvidia.com/gpu"
@@ -48,7 +48,7 @@ def _size(written: Mapping[str, Any], runtime: Mapping[str, Any], member: str) -
 
 def _gpus(container: Mapping[str, Any]) -> int:
     asked = text_map(dig(container, "resources.limits")) | text_map(dig(as_map(container), "resources.requests"))
-    return next((int(asked[kind]) for kind in GPU_TYPES if as_text(asked.get(kind)).isdecimal()), 0)
+    return next((number for kind in GPU_TYPES if (number := as_count(asked.get(kind, ""))) is not None), 0)
 
 
 def _ray(total: int, worker: int, head: int) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+LARGEST: Final = 2**63  # the API's numbers are 64 bits wide
 
 
 def as_map(value: object) -> Mapping[str, Any]:
@@ -39,16 +40,28 @@ def as_text(value: object) -> str:
     """A scalar as text, as Kubernetes would write it; anything else is the empty string."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int) and not -LARGEST <= value < LARGEST:
+        return ""
     return str(value) if isinstance(value, str | int | float) else ""
 
 
 def as_whole(value: object) -> int | None:
-    """A whole number, or None for anything else (a boolean is no number).
+    """A whole number, or None for anything else (a boolean is no number, nor is what 64 bits cannot hold).
 
     >>> as_whole(3), as_whole(True), as_whole("3")
     (3, None, None)
     """
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    whole = isinstance(value, int) and not isinstance(value, bool) and -LARGEST <= value < LARGEST
+    return value if whole else None
+
+
+def as_count(text: str) -> int | None:
+    """The number that plain digits spell, or None for any other text, and for more digits than a count can have.
+
+    >>> as_count("8080"), as_count("http"), as_count("-1"), as_count("9" * 20)
+    (8080, None, None, None)
+    """
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
 
 
 def dig(value: object, path: str) -> Any:

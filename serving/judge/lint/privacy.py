@@ -14,7 +14,7 @@ from serving.codes.lint import PROMPTS_PRIVATE, TELEMETRY_OFF
 from serving.facts.container import Container
 from serving.facts.environment import environment, unseen_config_maps
 from serving.facts.manifests import Bundle, Document
-from serving.facts.shape import as_map, as_maps, as_text, dig
+from serving.facts.shape import as_count, as_map, as_maps, as_text, dig
 from serving.facts.workloads import workloads
 from serving.facts.written import COMPONENTS, RUNTIMES, written_containers
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
@@ -124,7 +124,7 @@ def _variables(seen: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
 
 
 def _number(value: str | None) -> bool:
-    return bool(value) and value.strip().lstrip("+-").isdigit() and int(value) != 0 if value else False
+    return bool(as_count((value or "").strip().lstrip("+-")))
 
 
 def _publishes(container: Container) -> bool:

@@ -71,7 +71,7 @@ def test_what_cannot_be_told_may_be_allowed_too():
         pytest.param("WG381: a: b, c", {"WG381": "a: b, c"}, [], id="a colon in the reason"),
         pytest.param("WG381", {"WG381": ""}, ["WG381 without a reason"], id="no reason"),
         pytest.param("WG381:", {"WG381": ""}, ["WG381 without a reason"], id="a colon and no reason"),
-        pytest.param("WG399: why", {"WG399": "why"}, ["WG399 is no rule"], id="no such rule"),
+        pytest.param("WG300: why", {"WG300": "why"}, ["WG300 is no rule"], id="no such rule"),
         pytest.param("WG101: why", {}, ["'WG101: why' is not a code, a colon and a reason"], id="no rule of lint"),
         pytest.param("wg381: why", {}, ["'wg381: why' is not a code, a colon and a reason"], id="small letters"),
         pytest.param(
