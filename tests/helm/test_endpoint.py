@@ -224,7 +224,7 @@ def test_a_product_and_a_zone_join_the_selector() -> None:
 @BOTH
 def test_what_is_stated_of_the_pod_reaches_it(kserve: bool) -> None:
     toleration = {"key": "pool", "operator": "Equal", "value": "llm", "effect": "NoSchedule"}
-    affinity = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    affinity: dict[str, Any] = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
     values = {
         "kserve": {"enabled": kserve},
         "pod": {

@@ -1,4 +1,4 @@
-"""What does and does not restart an endpoint: KServe copies metadata into Pods, and a runtime's edit reaches all its users."""
+"""What restarts an endpoint: KServe copies metadata into Pods, and the edit of a runtime reaches all that use it."""
 
 from __future__ import annotations
 
