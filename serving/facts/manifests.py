@@ -24,58 +24,58 @@ class Document:
     line: int
     body: Mapping[str, Any]
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """Its kind, or the empty string."""
         return as_text(self.body.get("kind"))
 
-    @property
+    @cached_property
     def api_version(self) -> str:
         """Its apiVersion, group included."""
         return as_text(self.body.get("apiVersion"))
 
-    @property
+    @cached_property
     def group(self) -> str:
         """The API group; the empty string is the core group."""
         group, slash, _ = self.api_version.rpartition("/")
         return group if slash else ""
 
-    @property
+    @cached_property
     def metadata(self) -> Mapping[str, Any]:
         """Its metadata; empty where it has none."""
         return as_map(self.body.get("metadata"))
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its name, or the generateName in front of it."""
         return as_text(self.metadata.get("name")) or as_text(self.metadata.get("generateName"))
 
-    @property
+    @cached_property
     def namespace(self) -> str:
         """The namespace it names; empty where it leaves it to whoever applies it."""
         return as_text(self.metadata.get("namespace"))
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, str]:
         """Its own labels, not those of a Pod template in it."""
         return text_map(self.metadata.get("labels"))
 
-    @property
+    @cached_property
     def annotations(self) -> dict[str, str]:
         """Its own annotations."""
         return text_map(self.metadata.get("annotations"))
 
-    @property
+    @cached_property
     def spec(self) -> Mapping[str, Any]:
         """Its spec; empty where it has none."""
         return as_map(self.body.get("spec"))
 
-    @property
+    @cached_property
     def id(self) -> str:
         """`Kind/namespace/name`, or `Kind/name`."""
         return "/".join(part for part in (self.kind, self.namespace, self.name) if part)
 
-    @property
+    @cached_property
     def place(self) -> str:
         """Where a person finds it."""
         return self.source if self.source == CLUSTER else f"{self.source}:{self.line}"

@@ -51,8 +51,9 @@ def as_whole(value: object) -> int | None:
     >>> as_whole(3), as_whole(True), as_whole("3")
     (3, None, None)
     """
-    whole = isinstance(value, int) and not isinstance(value, bool) and -LARGEST <= value < LARGEST
-    return value if whole else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if -LARGEST <= value < LARGEST else None
 
 
 def as_count(text: str) -> int | None:

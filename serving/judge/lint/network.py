@@ -34,15 +34,20 @@ DIRECTIONS: Final = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}
 
 
 def _closed(bundle: Bundle) -> Iterator[Look]:
-    policies = [each for each in bundle.known("NetworkPolicy") if each.group == GROUP]
+    policies: dict[str, list[Document]] = {}
+    for each in bundle.known("NetworkPolicy"):
+        if each.group == GROUP:
+            policies.setdefault(each.namespace, []).append(each)
     told: set[tuple[int, str]] = set()
     for workload in workloads(bundle):
         if workload.finite or not (workload.engines or (workload.role == "worker" and workload.runs_vllm)):
             continue
         selecting = [
             policy
-            for policy in policies
-            if near(policy.namespace, workload.namespace) and selects(_selector(policy), workload.labels)
+            for namespace, beside in policies.items()
+            if near(namespace, workload.namespace)
+            for policy in beside
+            if selects(_selector(policy), workload.labels)
         ]
         open_policy = next(filter(None, (_opening(policy) for policy in selecting)), None)
         missing = [direction for direction in DIRECTIONS if not any(direction in _types(each) for each in selecting)]
