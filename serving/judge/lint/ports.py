@@ -130,7 +130,7 @@ def _service_monitors(bundle: Bundle) -> Iterator[Look]:
 
 def _policies(bundle: Bundle) -> Iterator[Look]:
     for document in bundle.of("NetworkPolicy"):
-        selector = document.spec.get("podSelector")
+        selector = document.spec.get("podSelector") or {}
         pods = [each for each in pods_in(bundle, (document.namespace,)) if meets(selector, each.labels)]
         if not _seen(pods):
             continue

@@ -82,7 +82,9 @@ def pod_selectors(bundle: Bundle) -> Iterator[tuple[Document, str, object, tuple
         for document in bundle.of(kind):
             if document.group == group:
                 chosen = document.spec.get("namespaceSelector") if kind == "PodMonitor" else None
-                yield document, path, dig(document.body, path), in_reach(document, chosen)
+                selector = dig(document.body, path)
+                left_out = selector is None and kind == "NetworkPolicy"  # which selects every Pod
+                yield document, path, {} if left_out else selector, in_reach(document, chosen)
 
 
 def _selector_own(bundle: Bundle) -> Iterator[Look]:
