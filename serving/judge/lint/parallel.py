@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from serving.codes.lint import GPUS_USED, SHM_LARGE
@@ -128,7 +129,7 @@ def _workers(bundle: Bundle, workload: Workload) -> int | None:
         return _leader_worker_set(bundle, workload)
     if workload.kind.startswith("Ray"):
         return None
-    mates = [each for each in workloads(bundle) if each.document is workload.document and each.role == "worker"]
+    mates = [each for each in _siblings(bundle)[id(workload.document)] if each.role == "worker"]
     if workload.role != "main" or not mates:
         return 0
     if any(each.missing_runtime for each in mates):
@@ -136,12 +137,18 @@ def _workers(bundle: Bundle, workload: Workload) -> int | None:
     return sum((each.replicas or 0) * sum(map(container_count, each.containers)) for each in mates)
 
 
+@lru_cache(maxsize=4)
+def _siblings(bundle: Bundle) -> Mapping[int, list[Workload]]:
+    """The workloads of each document, by its id()."""
+    found: dict[int, list[Workload]] = {}
+    for workload in workloads(bundle):
+        found.setdefault(id(workload.document), []).append(workload)
+    return found
+
+
 def _leader_worker_set(bundle: Bundle, workload: Workload) -> int | None:
     size = as_whole(dig(workload.document.body, "spec.leaderWorkerTemplate.size")) or 1
-    template = next(
-        (each for each in workloads(bundle) if each.document is workload.document and ".workerTemplate" in each.path),
-        None,
-    )
+    template = next((each for each in _siblings(bundle)[id(workload.document)] if ".workerTemplate" in each.path), None)
     return None if template is None else (size - 1) * sum(map(container_count, template.containers))
 
 
