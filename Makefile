@@ -25,6 +25,7 @@ check: $(VENV)/.ready ## format, lint, types, import rules, generated docs
 	$(BIN)/python -m serving.report.json | diff -u docs/report.schema.json -
 	$(BIN)/python -m loadtest.document | diff -u docs/loadtest.schema.json -
 	$(BIN)/python -m serving.report.compare | diff -u docs/compare.schema.json -
+	$(BIN)/python -m serving.report.rules | diff -u docs/lint.md -
 	$(BIN)/hadolint Dockerfile
 
 test: $(VENV)/.ready ## the whole test suite, with real vLLM and real Envoy
@@ -44,6 +45,9 @@ bench-agent: $(VENV)/.ready ## what the agent costs and how quickly it answers, 
 bench-loadtest: $(VENV)/.ready ## the harness against its peers and against the ground truth (25 minutes; more the first time)
 	$(BIN)/python -m tests.bench.loadtest
 
+bench-lint: $(VENV)/.ready ## how long lint takes over 2,000 documents, and where the time goes (1 minute)
+	$(BIN)/python -m tests.bench.lint
+
 lock: ## write requirements/lock.txt anew (5 minutes, 6 GB for a while)
 	requirements/relock.sh
 
@@ -53,4 +57,4 @@ clean: ## remove .venv, caches and reports; the prepared model stays
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 	@echo "kept: the model in $${XDG_CACHE_HOME:-$$HOME/.cache}/warmgate (270 MB, remove it by hand)"
 
-.PHONY: help setup check test render demo bench-agent bench-loadtest lock clean
+.PHONY: help setup check test render demo bench-agent bench-loadtest bench-lint lock clean

@@ -10,7 +10,7 @@ pip=$scratch/v/bin/pip
 "$pip" install --upgrade 'pip>=25.1' # the first that knows dependency groups
 "$pip" install --requirement requirements/torch.txt ||
     "$pip" install --requirement requirements/torch.txt --extra-index-url https://download.pytorch.org/whl/cpu
-"$pip" install --group dev --constraint requirements/torch.txt '.[embedded,loadtest,kserve]'
+"$pip" install --group dev --constraint requirements/torch.txt '.[embedded,loadtest,lint,kserve]'
 "$pip" uninstall --yes torchaudio torchcodec torchvision
 sed -n '/^#/p' requirements/lock.txt >"$scratch/lock.txt"
 "$pip" list --format freeze --exclude pip --exclude torch --exclude warmgate | LC_ALL=C sort -f >>"$scratch/lock.txt"
