@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from serving.facts.shape import as_map, as_maps, as_text, as_texts, text_map
+from serving.facts.shape import as_map, as_maps, as_text, as_texts
 
 
 def selects(selector: object, labels: Mapping[str, str]) -> bool:
@@ -19,8 +19,10 @@ def selects(selector: object, labels: Mapping[str, str]) -> bool:
     """
     if not isinstance(selector, Mapping):
         return False
-    equal = all(labels.get(key) == value for key, value in text_map(selector.get("matchLabels")).items())
-    return equal and all(_holds(each, labels) for each in as_maps(as_map(selector).get("matchExpressions")))
+    for key, value in as_map(selector.get("matchLabels")).items():
+        if isinstance(value, str | int | float) and labels.get(key) != as_text(value):
+            return False  # at the first that differs: there may be many thousand pairs
+    return all(_holds(each, labels) for each in as_maps(selector.get("matchExpressions")))
 
 
 def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

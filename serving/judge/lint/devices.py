@@ -49,7 +49,7 @@ def _whole(bundle: Bundle) -> Iterator[Look]:
                         path,
                         f"{name}: {observed}",
                         "a whole limit, and no request but the same",
-                        remedy.format(name=name),
+                        remedy.replace("{name}", name),
                         workload.label,
                     )
                 else:
