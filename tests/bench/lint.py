@@ -20,9 +20,10 @@ import yaml
 
 from serving.facts.manifests import Bundle
 from serving.judge.lint import RULES, judge_manifests
+from serving.observe.helm_chart import ChartOptions, render_chart
 from serving.observe.manifests import read_manifests
 from serving.report.text import render_text
-from tests.rendered import chart_text, scenarios
+from tests.rendered import CHART, scenarios
 
 DOCUMENTS = 2000
 ROUNDS = 7
@@ -30,15 +31,15 @@ COMMAND = (sys.executable, "-m", "serving.cli.main", "lint")
 
 
 def write_documents(directory: Path, wanted: int = DOCUMENTS) -> int:
-    """Scenario after scenario, each a file, and each time around under other names; gives the number of documents."""
-    texts = {name: chart_text(name) for name in scenarios()}
-    sizes = {name: sum(1 for each in yaml.load_all(text, yaml.CSafeLoader) if each) for name, text in texts.items()}
+    """Every scenario as a release of its own, namespace after namespace, each a file; gives the number of documents."""
     written, turn = 0, 0
     while written < wanted:
-        for name, text in texts.items():
+        for name, values in scenarios().items():
+            options = ChartOptions((values,) if values else (), (), f"{name[:12].strip('-')}-{turn}", f"team-{turn}")
             if written < wanted:
-                (directory / f"{turn:03}-{name}.yaml").write_text(text.replace("qwen", f"qwen-{name[:8]}-{turn}"))
-                written += sizes[name]
+                text = "---\n".join(render_chart(CHART, options).values())
+                (directory / f"{turn:03}-{name}.yaml").write_text(text)
+                written += len(read_manifests([str(directory / f"{turn:03}-{name}.yaml")]).documents)
         turn += 1
     return written
 
