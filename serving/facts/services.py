@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from serving.facts.manifests import CLUSTER, Bundle, Document
+from serving.facts.manifests import CLUSTER, Bundle, Document, near
 from serving.facts.pods import Workload
 from serving.facts.predictor import TRANSFORMER
+from serving.facts.reach import Reach
 from serving.facts.shape import as_map, as_maps, as_text, as_whole, text_map
-from serving.facts.workloads import workloads
+from serving.facts.workloads import pods, workloads
 
 AGENT_PORT = 9081  # KServe's own agent, where port 80 goes with a logger or a batcher
 
@@ -53,6 +54,34 @@ def services(bundle: Bundle) -> tuple[Service, ...]:
     made = [service for workload in workloads(bundle) for service in _made(workload)]
     here = [each for each in written if each.document.source != CLUSTER]
     return (*here, *made, *(each for each in written if each.document.source == CLUSTER))
+
+
+@lru_cache(maxsize=4)
+def services_around(bundle: Bundle) -> Reach[Service]:
+    """The Services of a bundle by namespace and label."""
+    return Reach(services(bundle))
+
+
+@lru_cache(maxsize=4)
+def _by_name(bundle: Bundle) -> dict[str, list[Service]]:
+    found: dict[str, list[Service]] = {}
+    for service in services(bundle):
+        found.setdefault(service.name, []).append(service)
+    return found
+
+
+def service_named(bundle: Bundle, name: str, namespace: str) -> Service | None:
+    """The Service of this name in this namespace: a written one before one that KServe makes before a live one."""
+    return next((each for each in _by_name(bundle).get(name, ()) if near(each.namespace, namespace)), None)
+
+
+def selected(bundle: Bundle, service: Service) -> list[Workload]:
+    """The Pods behind a Service."""
+    if service.made_for is not None:
+        return [service.made_for]
+    if service.selector is None:
+        return []
+    return pods(bundle).selected({"matchLabels": service.selector}, (service.namespace,))
 
 
 def _written(document: Document) -> Service:

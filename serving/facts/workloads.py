@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
 from serving.facts.kserve import workloads_of
-from serving.facts.manifests import CLUSTER, Bundle
+from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.pods import Workload, plain_workloads
+from serving.facts.reach import Reach
 
 
 @lru_cache(maxsize=4)
@@ -18,3 +20,22 @@ def workloads(bundle: Bundle) -> tuple[Workload, ...]:
             found += plain_workloads(document)
             found += workloads_of(bundle, document)
     return tuple(found)
+
+
+@lru_cache(maxsize=4)
+def _by_document(bundle: Bundle) -> Mapping[int, list[Workload]]:
+    found: dict[int, list[Workload]] = {}
+    for workload in workloads(bundle):
+        found.setdefault(id(workload.document), []).append(workload)
+    return found
+
+
+def of_document(bundle: Bundle, document: Document) -> list[Workload]:
+    """The workloads that one document leads to, such as an InferenceService's stable, canaries and workers."""
+    return _by_document(bundle).get(id(document), [])
+
+
+@lru_cache(maxsize=4)
+def pods(bundle: Bundle) -> Reach[Workload]:
+    """The workloads of a bundle by namespace and label."""
+    return Reach(workloads(bundle))

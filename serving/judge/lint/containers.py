@@ -102,6 +102,9 @@ def _wrong_names(document: Document, path: str, container: Container) -> Iterato
 
 
 def _serving_first(bundle: Bundle) -> Iterator[Look]:
+    made: dict[int, list[Workload]] = {}
+    for workload in workloads(bundle):
+        made.setdefault(id(workload.document), []).append(workload)
     for document in bundle.of(*RUNTIMES):
         if document.spec.get("multiModel") is not True:
             yield from held_or(document, list(_runtime_faults(document)))
@@ -109,9 +112,8 @@ def _serving_first(bundle: Bundle) -> Iterator[Look]:
         faults: list[Fault] = []
         for path, predictor, canary in predictors(document):
             faults += _predictor_faults(document, path, predictor, canary)
-        for workload in workloads(bundle):
-            if workload.document is document:
-                faults += _doubled(workload)
+        for workload in made.get(id(document), ()):
+            faults += _doubled(workload)
         yield from held_or(document, faults)
 
 

@@ -11,13 +11,14 @@ from typing import Final
 
 from serving.codes.lint import PORT_EXISTS
 from serving.facts.engine import Engine, engines
-from serving.facts.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.pods import Workload
-from serving.facts.services import AGENT_PORT, Service, services
+from serving.facts.services import AGENT_PORT, Service, selected, service_named, services, services_around
 from serving.facts.shape import as_count, as_maps, as_text, as_whole
-from serving.judge.lint.references import backend_service, backends
+from serving.facts.workloads import pods
+from serving.judge.lint.references import backends
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
-from serving.judge.lint.wiring import in_reach, meets, pods_in, selected
+from serving.judge.lint.wiring import in_reach
 
 
 def _port_exists(bundle: Bundle) -> Iterator[Look]:
@@ -30,29 +31,29 @@ def _port_exists(bundle: Bundle) -> Iterator[Look]:
 
 def _services(bundle: Bundle) -> Iterator[Look]:
     for service in services(bundle):
-        pods = selected(bundle, service)
-        if service.document.source == CLUSTER or not _seen(pods):
+        chosen = selected(bundle, service)
+        if service.document.source == CLUSTER or not _seen(chosen):
             continue
         for port in service.ports:
             if service.made_for is not None and port.target == AGENT_PORT:
                 continue
-            yield _judged(service.document, port.path, port.target, pods, f"{_called(service)} port {port.number}")
+            yield _judged(service.document, port.path, port.target, chosen, f"{_called(service)} port {port.number}")
 
 
 def _called(service: Service) -> str:
     return f"KServe's Service {service.name}" if service.made_for else "the Service's"
 
 
-def _seen(pods: Sequence[Workload]) -> bool:
+def _seen(found: Sequence[Workload]) -> bool:
     """Are there Pods, and is all of them in sight?"""
-    return bool(pods) and not any(each.missing_runtime for each in pods)
+    return bool(found) and not any(each.missing_runtime for each in found)
 
 
-def _judged(document: Document, path: str, target: str | int, pods: Sequence[Workload], whose: str) -> Look:
+def _judged(document: Document, path: str, target: str | int, chosen: Sequence[Workload], whose: str) -> Look:
     """One reference to a port of Pods, by name or by number."""
     declared = [
         (as_text(port.get("name")), as_whole(port.get("containerPort")))
-        for pod in pods
+        for pod in chosen
         for container in pod.all_containers
         for port in container.ports
     ]
@@ -65,7 +66,7 @@ def _judged(document: Document, path: str, target: str | int, pods: Sequence[Wor
             observed = f"{whose} leads to port {target}, which no container declares"
             remedy = f"use one of the declared names: {', '.join(names)}" if names else f"declare a port named {target}"
             return Fault(document, path, observed, "a port that the selected Pods declare", remedy)
-    silent = _silent(numbers, pods)
+    silent = _silent(numbers, chosen)
     if silent is None:
         return Held(document)
     wrong, listening = silent
@@ -74,12 +75,12 @@ def _judged(document: Document, path: str, target: str | int, pods: Sequence[Wor
     return Fault(document, path, observed, f"one of {heard}", "make --port, containerPort and this number the same")
 
 
-def _silent(numbers: set[int | None], pods: Sequence[Workload]) -> tuple[int, list[int]] | None:
+def _silent(numbers: set[int | None], chosen: Sequence[Workload]) -> tuple[int, list[int]] | None:
     """A port at which nothing listens, as far as that is known, and those at which something does.
 
     It is known of Pods with one container, a vLLM server whose port was written down.
     """
-    for pod in pods:
+    for pod in chosen:
         found: list[Engine] = list(engines((pod,)))
         if len(found) != 1 or len(pod.containers) != 1 or found[0].port is None:
             return None
@@ -97,22 +98,21 @@ def _pod_monitors(bundle: Bundle) -> Iterator[Look]:
     for document in bundle.of("PodMonitor"):
         reach = in_reach(document, document.spec.get("namespaceSelector"))
         selector = document.spec.get("selector")
-        pods = [each for each in pods_in(bundle, reach) if meets(selector, each.labels)]
-        if not _seen(pods):
+        chosen = pods(bundle).selected(selector, reach)
+        if not _seen(chosen):
             continue
         for number, endpoint in enumerate(as_maps(document.spec.get("podMetricsEndpoints"))):
             target = endpoint.get("port", endpoint.get("portNumber", endpoint.get("targetPort")))
             if isinstance(target, str | int) and not isinstance(target, bool):
                 path = f"spec.podMetricsEndpoints[{number}].port"
-                yield _judged(document, path, target, pods, "the monitor's endpoint")
+                yield _judged(document, path, target, chosen, "the monitor's endpoint")
 
 
 def _service_monitors(bundle: Bundle) -> Iterator[Look]:
     for document in bundle.of("ServiceMonitor"):
         reach = in_reach(document, document.spec.get("namespaceSelector"))
         selector = document.spec.get("selector")
-        around = [each for each in services(bundle) if reach is None or any(near(each.namespace, one) for one in reach)]
-        chosen = [each for each in around if meets(selector, each.labels)]
+        chosen = services_around(bundle).selected(selector, reach)
         if not chosen or any(each.open_ended for each in chosen):
             continue
         for number, endpoint in enumerate(as_maps(document.spec.get("endpoints"))):
@@ -131,19 +131,19 @@ def _service_monitors(bundle: Bundle) -> Iterator[Look]:
 def _policies(bundle: Bundle) -> Iterator[Look]:
     for document in bundle.of("NetworkPolicy"):
         selector = document.spec.get("podSelector") or {}
-        pods = [each for each in pods_in(bundle, (document.namespace,)) if meets(selector, each.labels)]
-        if not _seen(pods):
+        chosen = pods(bundle).selected(selector, (document.namespace,))
+        if not _seen(chosen):
             continue
         for number, rule in enumerate(as_maps(document.spec.get("ingress"))):
             for at, port in enumerate(as_maps(rule.get("ports"))):
                 target, path = port.get("port"), f"spec.ingress[{number}].ports[{at}].port"
                 if isinstance(target, str):
-                    yield _judged(document, path, target, pods, "the policy")
+                    yield _judged(document, path, target, chosen, "the policy")
 
 
 def _backends(bundle: Bundle) -> Iterator[Look]:
     for document, path, kind, namespace, name, port in backends(bundle):
-        service = backend_service(bundle, namespace, name) if kind == "Service" else None
+        service = service_named(bundle, name, namespace) if kind == "Service" else None
         if service is None or service.open_ended or port is None:
             continue
         if service.port(port):

@@ -10,15 +10,14 @@ from typing import Any, Final
 
 from serving.codes.lint import TARGET_EXISTS
 from serving.facts.kserve import supports
-from serving.facts.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.pods import Workload
 from serving.facts.predictor import model_of
-from serving.facts.services import Service, services
+from serving.facts.services import service_named, services_around
 from serving.facts.shape import as_map, as_maps, as_text, dig
-from serving.facts.workloads import workloads
+from serving.facts.workloads import pods, workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 from serving.judge.lint.subjects import predictors
-from serving.judge.lint.wiring import pods_in
 
 SCALED: Final[Mapping[str, str]] = {  # kind -> where it names what it scales
     "HorizontalPodAutoscaler": "spec.scaleTargetRef",
@@ -43,7 +42,7 @@ def _scaled(bundle: Bundle) -> Iterator[Look]:
         for document in bundle.of(kind):
             reference = as_map(dig(document.body, path))
             name, wanted = as_text(reference.get("name")), as_text(reference.get("kind")) or "Deployment"
-            here = pods_in(bundle, (document.namespace,))
+            here = list(pods(bundle).within((document.namespace,)))
             if not here and bundle.live is None:
                 continue
             made = [each.name for each in here if each.by_kserve and wanted in MADE]
@@ -85,21 +84,16 @@ def _ingress(document: Document) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield f"spec.rules[{number}].http.paths[{at}].backend", as_map(path.get("backend"))
 
 
-def backend_service(bundle: Bundle, namespace: str, name: str) -> Service | None:
-    """The Service of this name, written, made or live."""
-    return next((each for each in services(bundle) if each.name == name and near(each.namespace, namespace)), None)
-
-
 def _routed(bundle: Bundle) -> Iterator[Look]:
     for document, path, kind, namespace, name, _ in backends(bundle):
-        here = [each for each in services(bundle) if near(each.namespace, namespace)]
-        if not here and not pods_in(bundle, (namespace,)):
+        around = services_around(bundle)
+        if not around.holds_any((namespace,)) and not pods(bundle).holds_any((namespace,)):
             continue
-        there = backend_service(bundle, namespace, name) if kind == "Service" else bundle.find(kind, name, namespace)
+        there = service_named(bundle, name, namespace) if kind == "Service" else bundle.find(kind, name, namespace)
         if there:
             yield Held(document)
         elif kind == "Service":
-            names = sorted({each.name for each in here})
+            names = sorted({each.name for each in around.within((namespace,))})
             observed = f"Service {name or 'without a name'}, which is not there"
             yield Fault(document, f"{path}.name", observed, "a Service that is there", _meant(names, "Service"))
 

@@ -5,58 +5,27 @@ Only where the documents have Pods in that namespace at all: what is not among t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from serving.codes.lint import SELECTOR_MEETS, SELECTOR_OWN
-from serving.facts.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.pods import Workload
+from serving.facts.reach import Reach
 from serving.facts.selectors import selects
-from serving.facts.services import Service, services
+from serving.facts.services import Service, services, services_around
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig, text_map
-from serving.facts.workloads import workloads
+from serving.facts.workloads import pods
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 CONTROLLERS: Final = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
-GIVEN: Final = frozenset(  # labels that controllers add to each Pod, with values that nobody knows before
-    {
-        "pod-template-hash",
-        "controller-revision-hash",
-        "statefulset.kubernetes.io/pod-name",
-        "apps.kubernetes.io/pod-index",
-        "controller-uid",
-        "batch.kubernetes.io/controller-uid",
-        "batch.kubernetes.io/job-completion-index",
-        "isvc.generation",
-    }
-)
-GIVEN_DOMAINS: Final = (
-    "ray.io/",
-    "leaderworkerset.sigs.k8s.io/",
-    "jobset.sigs.k8s.io/",
-    "volcano.sh/",
-    "serving.knative.dev/",
-)
+COMPARED: Final = 200  # things that a remedy is looked for among
 SELECTORS: Final[Mapping[tuple[str, str], str]] = {  # (group, kind) -> where a LabelSelector of Pods stands
     ("policy", "PodDisruptionBudget"): "spec.selector",
     ("networking.k8s.io", "NetworkPolicy"): "spec.podSelector",
     ("monitoring.coreos.com", "PodMonitor"): "spec.selector",
 }
-
-
-def meets(selector: object, labels: Mapping[str, str]) -> bool:
-    """Does a LabelSelector select Pods with these labels, if what controllers add to them fits?"""
-    if not isinstance(selector, Mapping):
-        return False
-    equal = {key: value for key, value in as_map(selector.get("matchLabels")).items() if not _given(key)}
-    rest = selector.get("matchExpressions")
-    if isinstance(rest, list):
-        rest = [each for each in rest if not _given(as_map(each).get("key"))]
-    return selects({"matchLabels": equal, "matchExpressions": rest}, labels)
-
-
-def _given(key: object) -> bool:
-    return isinstance(key, str) and (key in GIVEN or key.startswith(GIVEN_DOMAINS))
 
 
 def in_reach(document: Document, namespaces: object) -> tuple[str, ...] | None:
@@ -65,11 +34,6 @@ def in_reach(document: Document, namespaces: object) -> tuple[str, ...] | None:
     if chosen.get("any") is True:
         return None
     return tuple(as_texts(chosen.get("matchNames"))) or (document.namespace,)
-
-
-def pods_in(bundle: Bundle, reach: tuple[str, ...] | None) -> list[Workload]:
-    """The workloads in some of these namespaces."""
-    return [each for each in workloads(bundle) if reach is None or any(near(each.namespace, one) for one in reach)]
 
 
 def pod_selectors(bundle: Bundle) -> Iterator[tuple[Document, str, object, tuple[str, ...] | None]]:
@@ -99,36 +63,35 @@ def _selector_own(bundle: Bundle) -> Iterator[Look]:
 
 
 def _selector_meets(bundle: Bundle) -> Iterator[Look]:
-    for document, path, selector, reach in pod_selectors(bundle):
-        here = pods_in(bundle, reach)
-        if here:
-            yield _met(document, path, selector, [each.labels for each in here], "Pod", here)
+    for document, path, selector, spaces in pod_selectors(bundle):
+        yield from _met(pods(bundle), document, path, selector, spaces)
     for document in bundle.of("ServiceMonitor"):
-        reach = in_reach(document, document.spec.get("namespaceSelector"))
-        around = [each for each in services(bundle) if reach is None or any(near(each.namespace, one) for one in reach)]
-        if around:
-            labels = [each.labels for each in around]
-            pods = [each.made_for for each in around if each.made_for]
-            yield _met(document, "spec.selector", document.spec.get("selector"), labels, "Service", pods)
+        spaces = in_reach(document, document.spec.get("namespaceSelector"))
+        yield from _met(services_around(bundle), document, "spec.selector", document.spec.get("selector"), spaces)
 
 
 def _met(
+    reach: Reach[Workload] | Reach[Service],
     document: Document,
     path: str,
     selector: object,
-    labels: Iterable[Mapping[str, str]],
-    what: str,
-    pods: list[Workload],
-) -> Look:
-    labels = list(labels)
-    if any(meets(selector, each) for each in labels):
-        return Held(document)
-    unseen = next((each for each in pods if each.missing_runtime), None)
+    spaces: tuple[str, ...] | None,
+) -> Iterator[Look]:
+    if not reach.holds_any(spaces):
+        return
+    if reach.selected(selector, spaces):
+        yield Held(document)
+        return
+    around: Iterator[Workload | Service] = reach.within(spaces)
+    near = list(islice(around, COMPARED))
+    what = "Service" if isinstance(near[0], Service) else "Pod"
+    unseen = next((each for each in near if isinstance(each, Workload) and each.missing_runtime), None)
     if unseen is not None:
         remedy = "pass the runtime too, or use --cluster"
-        return Unclear(document, path, f"the labels that a runtime gives to {unseen.label}", remedy)
-    remedy = f"select by labels that the {what}s have: {_closest(selector, labels)}"
-    return Fault(
+        yield Unclear(document, path, f"the labels that a runtime gives to {unseen.label}", remedy)
+        return
+    remedy = f"select by labels that the {what}s have: {_closest(selector, [each.labels for each in near])}"
+    yield Fault(
         document, path, f"{shown(selector)} meets no {what}", f"at least one {what} among the documents", remedy
     )
 
@@ -154,16 +117,6 @@ def _closest(selector: object, labels: list[Mapping[str, str]]) -> str:
 
 def _pairs(labels: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in labels.items())
-
-
-def selected(bundle: Bundle, service: Service) -> list[Workload]:
-    """The Pods behind a Service."""
-    if service.made_for is not None:
-        return [service.made_for]
-    if service.selector is None:
-        return []
-    selector = {"matchLabels": service.selector}
-    return [each for each in pods_in(bundle, (service.namespace,)) if meets(selector, each.labels)]
 
 
 RULES: Final = (
