@@ -73,7 +73,7 @@ STARTUP_PROBED: Final = Code(
 STARTUP_BUDGET: Final = Code(
     "WG321",
     "Does the startup budget cover the declared load time?",
-    "failureThreshold times periodSeconds is at least the declared load time.",
+    "initialDelaySeconds + failureThreshold x periodSeconds is at least the declared load time.",
 )
 ENGINE_TIMEOUT: Final = Code(
     "WG322",
@@ -86,7 +86,7 @@ READINESS_REAL: Final = Code(
     "Every vLLM server has an HTTP readiness probe on the agent's /readyz.",
 )
 LIVENESS_PATIENT: Final = Code(
-    "WG324", "Does liveness leave a busy engine alone?", "No liveness probe can end a vLLM server that is merely busy."
+    "WG324", "Does liveness leave a busy engine alone?", "No liveness probe ends a vLLM server that is merely busy."
 )
 LIVENESS_WAITS: Final = Code(
     "WG325",
@@ -111,7 +111,7 @@ STREAMS_DRAINED: Final = Code(
 ENDPOINTS_LET_GO: Final = Code(
     "WG332",
     "Does a Pod serve on until endpoints have let go of it?",
-    "Every vLLM server has a lame duck or a preStop pause.",
+    "Every vLLM server has a lame duck or a preStop pause of some seconds.",
 )
 
 # rollout

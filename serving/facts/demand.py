@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from serving.facts.container import Container
@@ -34,6 +35,7 @@ class Demand:
     unstated: Mapping[str, tuple[str, ...]]
 
 
+@lru_cache(maxsize=4096)
 def demand(bundle: Bundle, workload: Workload) -> Demand:
     """The Pod's effective requests and limits."""
     requests: dict[str, Fraction] = {}

@@ -12,7 +12,7 @@ from typing import Final
 
 from serving.facts.container import ENGINE_WORD, Container
 from serving.facts.pods import Workload
-from serving.facts.shape import as_count, as_map, as_maps, as_text, as_texts, as_whole, dig
+from serving.facts.shape import as_count, as_map, as_maps, as_texts, as_whole, dig
 
 AGENT_DEFAULTS: Final[Mapping[str, float]] = {
     "admin_port": 8081,
@@ -25,7 +25,7 @@ ENGINE_TIMEOUT: Final = "VLLM_ENGINE_READY_TIMEOUT_S"
 ENGINE_TIMEOUT_DEFAULT_S: Final = 600
 ENGINE_PORT: Final = 8000
 LOAD: Final = "warmgate/load-seconds"
-SLEEP: Final = re.compile(r"\bsleep\s+(\d+(?:\.\d+)?)([smh]?)\b")
+SLEEP: Final = re.compile(r"\bsleep\s+(\d{1,9}(?:\.\d{1,6})?)([smh]?)\b")
 WORKERS: Final = re.compile(r"workerTemplate|workerGroupSpecs|\.worker$")
 
 
@@ -60,7 +60,7 @@ class Engine:
         text = self.container.option(name.replace("_", "-"))
         if text is None:
             return self.variable(variable, AGENT_DEFAULTS[name])
-        number = _number(text)
+        number = seconds(text)
         return Unknown(f"--{name.replace('_', '-')} is {text!r}") if number is None else number
 
     def variable(self, name: str, default: float) -> float | Unknown:
@@ -68,7 +68,7 @@ class Engine:
         text = self.container.env.get(name)
         if text is None:
             return Unknown(f"{name} comes from another object") if name in self.container.env_names else default
-        number = _number(text) if text else default
+        number = seconds(text) if text else default
         return Unknown(f"{name} is {text!r}") if number is None else number
 
     @property
@@ -103,9 +103,9 @@ class Engine:
     @property
     def pre_stop_s(self) -> float:
         """Seconds that its preStop hook sleeps, as far as one can read that."""
-        seconds = as_whole(dig(self.pre_stop, "sleep.seconds"))
-        if seconds is not None:
-            return float(seconds)
+        pause = as_whole(dig(self.pre_stop, "sleep.seconds"))
+        if pause is not None:
+            return float(pause)
         command = " ".join(as_texts(dig(self.pre_stop, "exec.command")))
         units = {"": 1, "s": 1, "m": 60, "h": 3600}
         return sum(float(number) * units[unit] for number, unit in SLEEP.findall(command))
@@ -118,7 +118,7 @@ class Engine:
 
 def load_seconds(workload: Workload) -> float | None:
     """The load time that the Pods declare, or None where none (or no positive number) is declared."""
-    number = _number(workload.says(LOAD) or "")
+    number = seconds(workload.says(LOAD) or "")
     return number if number else None
 
 
@@ -135,5 +135,6 @@ def engines(workloads: tuple[Workload, ...]) -> Iterator[Engine]:
                 yield Engine(workload, container)
 
 
-def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", as_text(text).strip()) else None
+def seconds(text: str) -> float | None:
+    """A plain number, or None for any other text."""
+    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text.strip()) else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from serving.facts.kserve import AUTOSCALER, standard_mode
@@ -45,14 +46,23 @@ def scalers(bundle: Bundle, workload: Workload) -> Iterator[Scaler]:
         yield from _kserve(workload)
     if workload.kind not in SCALABLE and not workload.by_kserve:
         return
-    for document in bundle.of("HorizontalPodAutoscaler"):
-        if _targets(document, workload):
-            yield _hpa(document)
-    for document in bundle.of("ScaledObject"):
-        if _targets(document, workload):
-            yield _keda(document)
+    made = "Deployment" if workload.by_kserve else workload.kind
+    for document in _by_target(bundle).get((made, workload.name), ()):
+        if near(document.namespace, workload.namespace):
+            yield _hpa(document) if document.kind == "HorizontalPodAutoscaler" else _keda(document)
 
 
+@lru_cache(maxsize=4)
+def _by_target(bundle: Bundle) -> Mapping[tuple[str, str], list[Document]]:
+    found: dict[tuple[str, str], list[Document]] = {}
+    for document in bundle.of("HorizontalPodAutoscaler", "ScaledObject"):
+        reference = as_map(document.spec.get("scaleTargetRef"))
+        target = (as_text(reference.get("kind")) or "Deployment", as_text(reference.get("name")))
+        found.setdefault(target, []).append(document)
+    return found
+
+
+@lru_cache(maxsize=1 << 14)
 def bounds(bundle: Bundle, workload: Workload) -> tuple[int, int]:
     """The fewest and the most replicas: of the scalers if any, else what is written."""
     found = list(scalers(bundle, workload))
@@ -60,17 +70,6 @@ def bounds(bundle: Bundle, workload: Workload) -> tuple[int, int]:
     if not found:
         return written, written
     return max(each.least for each in found), max(each.most for each in found)
-
-
-def _targets(document: Document, workload: Workload) -> bool:
-    reference = as_map(document.spec.get("scaleTargetRef"))
-    kind = as_text(reference.get("kind")) or "Deployment"
-    made = "Deployment" if workload.by_kserve else workload.kind
-    return (
-        kind == made
-        and as_text(reference.get("name")) == workload.name
-        and near(document.namespace, workload.namespace)
-    )
 
 
 def _bounds(spec: Mapping[str, Any], least: str, most: str, fewest: int, greatest: int) -> tuple[int, int]:

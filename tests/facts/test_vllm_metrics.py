@@ -51,7 +51,7 @@ FAMILIES = [line.split() for line in SCRAPE.strip().splitlines()]
 
 @pytest.mark.parametrize(("kind", "name", "labels"), FAMILIES, ids=[name for _, name, _ in FAMILIES])
 def test_every_series_of_a_scrape_is_known_with_its_labels(kind: str, name: str, labels: str):
-    expected = set(labels.split(","))
+    expected = frozenset(labels.split(","))
     if kind != "histogram":
         assert labels_of(name) == expected
         return

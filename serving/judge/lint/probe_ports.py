@@ -47,7 +47,7 @@ def _wrong(
     if number is None:
         declared = ", ".join(sorted(named_ports(container))) or "none"
         return (
-            f"port {asked.port!r}, declared are: {declared}",
+            f"port {asked.port!r:.60}, declared are: {declared}",
             "the name of a port of this container",
             f"add {{name: {asked.port}, containerPort: ...}} to its ports, or give the number",
         )

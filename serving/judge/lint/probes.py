@@ -61,7 +61,7 @@ def _budget(bundle: Bundle) -> Iterator[Look]:
             yield Fault(
                 each.workload.document,
                 "metadata.annotations",
-                f"{names.LOAD} is {declared!r}",
+                f"{names.LOAD} is {declared!r:.60}",
                 "a number of seconds",
                 f'measure a load and write the seconds, for example {names.LOAD}: "300"',
                 each.who,
@@ -172,7 +172,7 @@ def _patient(bundle: Bundle) -> Iterator[Look]:
             looks = f"{asked.failures} looks of {asked.timeout_s} s each in {asked.patience_s} s"
             observed = f"{looks}, asked of the engine itself"
         if observed:
-            expected = f"{BUSY_S} s of silence forgiven, {OFTEN_S} s where an answer may take less than {SLOW_S} s"
+            expected = f"/livez, or 3 looks over {OFTEN_S} s, or over {BUSY_S} s with timeoutSeconds: {SLOW_S}"
             yield Fault(each.workload.document, asked.path, observed, expected, remedy, each.who)
         else:
             yield Held(each.workload.document)

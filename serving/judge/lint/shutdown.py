@@ -7,7 +7,7 @@ from math import ceil
 from typing import Final
 
 from serving.codes.lint import ENDPOINTS_LET_GO, GRACE_SUFFICES, STREAMS_DRAINED
-from serving.facts.engine import TEARDOWN_S, Engine, Unknown, engines
+from serving.facts.engine import TEARDOWN_S, Engine, Unknown, engines, seconds
 from serving.facts.manifests import Bundle
 from serving.facts.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
@@ -52,7 +52,8 @@ def _drain(each: Engine) -> float | Unknown:
         return Unknown("--shutdown-timeout may stand in vLLM's --config file")
     if given is None:
         return 0.0
-    return float(given) if given.replace(".", "", 1).isdecimal() else Unknown(f"--shutdown-timeout is {given!r}")
+    number = seconds(given)
+    return Unknown(f"--shutdown-timeout is {given!r:.60}") if number is None else number
 
 
 def _streams(bundle: Bundle) -> Iterator[Look]:
