@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 from serving.facts.demand import Demand, demand
@@ -24,25 +25,36 @@ from serving.judge.lint.nodes import allocatable, label_misses, live_nodes, unto
 POOL: Final = "warmgate/pool-gpus"
 SLICES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.shared")
 HOOK: Final = "helm.sh/hook"
+NAMED: Final = 4  # documents of a room that a message names one by one
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some Pods of one workload, as they are counted."""
+    """Some Pods that take `each` of a room; `what` says which."""
 
-    workload: Workload
     pods: int
-    what: str = ""
+    each: Fraction
+    what: str
+
+    @property
+    def amount(self) -> Fraction:
+        """What they take together."""
+        return self.pods * self.each
 
 
 @dataclass(frozen=True)
 class Room:
-    """Something finite: `key` is a resource of a node, or what a quota calls it; `quota` is None for a pool."""
+    """Something finite: `key` is a resource of a node, or what a quota calls it; `quota` is None for a pool.
+
+    A pool is told apart by what its Pods say of its size and by the node labels that they select.
+    """
 
     name: str
     key: str
     size: Fraction
     quota: Document | None = None
+    stated: str = ""
+    selected: frozenset[tuple[str, str]] = frozenset()
 
     def each(self, wanted: Demand) -> Fraction:
         """How much of it one Pod takes."""
@@ -71,13 +83,13 @@ def rooms(bundle: Bundle, workload: Workload) -> Iterator[Room]:
 
 
 def _pool(bundle: Bundle, workload: Workload, resource: str, amount: Fraction) -> Iterator[Room]:
-    stated = workload.says(POOL)
+    stated, selected = workload.says(POOL), frozenset(workload.node_selector.items())
     if not resource.startswith(SLICES):  # what is stated are whole GPUs
         size = quantity(stated) if stated else None
         if size is None and bundle.pool_gpus is not None:
             size = Fraction(bundle.pool_gpus)
         if size is not None:
-            yield Room("the pool", resource, size)
+            yield Room("the pool", resource, size, None, stated or "", selected)
             return
     nodes = [
         each
@@ -86,16 +98,41 @@ def _pool(bundle: Bundle, workload: Workload, resource: str, amount: Fraction) -
     ]
     if nodes:
         usable = sum((allocatable(each, resource) // amount * amount for each in nodes), Fraction(0))
-        yield Room(f"the live pool ({len(nodes)} nodes)" if len(nodes) > 1 else "the one live node", resource, usable)
+        name = f"the live pool ({len(nodes)} nodes)" if len(nodes) > 1 else "the one live node"
+        yield Room(name, resource, usable, None, stated or "", selected)
 
 
-def parts_beside(bundle: Bundle, workload: Workload, room: Room) -> list[Part]:
-    """The other long-running Pods that share the room, at the fewest replicas that their scalers keep."""
-    return [
-        Part(other, pods(other, bounds(bundle, other)[0]))
-        for other in workloads(bundle)
-        if other.document is not workload.document and lasts(other) and _shares(room, workload, other)
-    ]
+@dataclass(frozen=True)
+class _Shared:
+    """Who shares a room, how much they take together, and each document of it."""
+
+    tenants: tuple[tuple[Workload, Part], ...]
+    total: Fraction
+    of_document: Mapping[int, Fraction]
+
+
+@lru_cache(maxsize=1024)
+def _shared(bundle: Bundle, room: Room) -> _Shared:
+    tenants = []
+    of_document: dict[int, Fraction] = {}
+    for workload in workloads(bundle):
+        each = room.each(demand(bundle, workload)) if lasts(workload) and _in(room, workload) else Fraction(0)
+        if each:
+            part = Part(pods(workload, bounds(bundle, workload)[0]), each, workload.label)
+            tenants.append((workload, part))
+            of_document[id(workload.document)] = of_document.get(id(workload.document), Fraction(0)) + part.amount
+    return _Shared(tuple(tenants), sum(of_document.values(), Fraction(0)), of_document)
+
+
+def neighbours(bundle: Bundle, workload: Workload, room: Room) -> list[Part]:
+    """What other documents take of the room, at the fewest replicas that their scalers keep: by name, or as a sum."""
+    shared = _shared(bundle, room)
+    amount = shared.total - shared.of_document.get(id(workload.document), Fraction(0))
+    if not amount:
+        return []
+    if len(shared.of_document) <= NAMED:
+        return [part for other, part in shared.tenants if other.document is not workload.document]
+    return [Part(1, amount, f"{len(shared.of_document) - 1} others")]
 
 
 def lasts(workload: Workload) -> bool:
@@ -112,30 +149,24 @@ def pods(workload: Workload, replicas: int) -> int:
     return replicas
 
 
-def _shares(room: Room, workload: Workload, other: Workload) -> bool:
+def _in(room: Room, workload: Workload) -> bool:
     if room.quota is not None:
-        return covers(room.quota, other)
-    ours, theirs = workload.says(POOL), other.says(POOL)
-    if ours and theirs and ours != theirs:
+        return covers(room.quota, workload)
+    stated, selected = workload.says(POOL), workload.node_selector
+    if stated and room.stated and stated != room.stated:
         return False
-    selected = other.node_selector
-    return all(selected.get(key, value) == value for key, value in workload.node_selector.items())
+    return all(selected.get(key, value) == value for key, value in room.selected)
 
 
-def used(bundle: Bundle, room: Room, parts: list[Part]) -> Fraction:
-    """How much of the room these Pods take together."""
-    return sum((room.each(demand(bundle, part.workload)) * part.pods for part in parts), Fraction(0))
-
-
-def sum_of(bundle: Bundle, room: Room, parts: list[Part]) -> str:
-    """The sum in words: `2 + 1 surge + 2 Deployment/llm/other = 5`, of amounts where a Pod takes more than one."""
+def sum_of(room: Room, parts: list[Part]) -> str:
+    """The sum in words: `2 replicas + 1 surge + 2 Deployment/llm/other = 5 nvidia.com/gpu`."""
     terms = []
     for part in parts:
-        each = room.each(demand(bundle, part.workload))
-        if part.pods and each:
-            count = f"{part.pods}" if each == 1 else f"{part.pods} x {written(each, room.key)}"
-            terms.append(f"{count} {part.what}".strip())
-    return f"{' + '.join(terms)} = {written(used(bundle, room, parts), room.key)}"
+        if part.amount:
+            count = f"{part.pods}" if part.each == 1 else f"{part.pods} x {written(part.each, room.key)}"
+            terms.append(f"{count} {part.what}")
+    total = written(sum((part.amount for part in parts), Fraction(0)), room.key)
+    return f"{' + '.join(terms)} = {total} {room.key if room.quota is None else ''}".strip()
 
 
 def written(amount: Fraction, key: str) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import DISRUPTION_BUDGETED, DRAINS_ALLOWED
-from serving.facts.manifests import Bundle, Document, near
+from serving.facts.manifests import Bundle, Document
 from serving.facts.pods import Workload
 from serving.facts.scalers import bounds
-from serving.facts.selectors import selects
 from serving.facts.strategy import share
-from serving.facts.workloads import workloads
+from serving.facts.workloads import pods, workloads
 from serving.judge.lint.rollout import for_trying
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
@@ -21,19 +20,19 @@ REPLICATED: Final = frozenset(
 )
 
 
-def _selected(budget: Document, workload: Workload) -> bool:
-    return near(budget.namespace, workload.namespace) and selects(budget.spec.get("selector"), workload.labels)
+def _selected(bundle: Bundle, budget: Document) -> list[Workload]:
+    return [each for each in pods(bundle).selected(budget.spec.get("selector"), (budget.namespace,)) if not each.finite]
 
 
 def _budgeted(bundle: Bundle) -> Iterator[Look]:
-    budgets = list(bundle.known(BUDGET))
+    covered = {id(each) for budget in bundle.known(BUDGET) for each in _selected(bundle, budget)}
     for workload in workloads(bundle):
         if not workload.engines or workload.role != "main" or workload.kind not in REPLICATED or for_trying(workload):
             continue
         least = bounds(bundle, workload)[0]
         if least < 2:
             continue  # a budget for a single Pod either blocks drains or does nothing
-        if any(_selected(budget, workload) for budget in budgets):
+        if id(workload) in covered:
             yield Held(workload.document)
             continue
         yield Fault(
@@ -55,7 +54,7 @@ def _labels(workload: Workload) -> str:
 def _drains(bundle: Bundle) -> Iterator[Look]:
     taken: dict[int, Document] = {}
     for budget in bundle.of(BUDGET):
-        chosen = [each for each in workloads(bundle) if not each.finite and _selected(budget, each)]
+        chosen = _selected(bundle, budget)
         if not any(each.engines for each in chosen):
             continue
         rival = next((taken[id(each)] for each in chosen if id(each) in taken), None)

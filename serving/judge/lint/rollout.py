@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Final
 
 from serving.codes.lint import CAPACITY_KEPT, DEADLINE_SUFFICES, SURGE_POSSIBLE
+from serving.facts.demand import demand
 from serving.facts.engine import load_seconds
 from serving.facts.manifests import Bundle
 from serving.facts.pods import Workload
 from serving.facts.scalers import bounds
 from serving.facts.shape import as_whole
 from serving.facts.strategy import ROLLING, Strategy, strategy
-from serving.facts.workloads import workloads
-from serving.judge.lint.capacity import Part, Room, parts_beside, pods, rooms, sum_of, unadmitted, unseen, used, written
+from serving.facts.workloads import of_document, workloads
+from serving.judge.lint.capacity import Part, Room, neighbours, pods, rooms, sum_of, unadmitted, unseen, written
 from serving.judge.lint.gpus import asks_for_gpu
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
@@ -104,43 +106,52 @@ def _rest(bundle: Bundle, workload: Workload, path: str) -> Iterator[Look]:
 
 def _short(bundle: Bundle, workload: Workload, replicas: int, extra: int) -> Iterator[Look]:
     for room in rooms(bundle, workload):
-        beside = [Part(each.workload, each.pods, each.workload.label) for each in parts_beside(bundle, workload, room)]
-        phases = [[*phase, *beside] for phase in _phases(bundle, workload, replicas, extra)]
-        worst = max(phases, key=lambda parts: used(bundle, room, parts))
-        total = used(bundle, room, worst)
+        beside = neighbours(bundle, workload, room)
+        worst = max((_taken(phase) for phase in _phases(bundle, workload, room, replicas, extra)), key=lambda it: it[0])
+        total = worst[0] + _taken(beside)[0]
         if total > room.size:
-            yield _no_room(bundle, workload, room, worst, extra)
+            yield _no_room(workload, room, [*worst[1], *beside], total, extra)
 
 
-def _phases(bundle: Bundle, workload: Workload, replicas: int, extra: int) -> Iterator[list[Part]]:
+def _taken(parts: list[Part]) -> tuple[Fraction, list[Part]]:
+    return sum((part.amount for part in parts), Fraction(0)), parts
+
+
+def _phases(bundle: Bundle, workload: Workload, room: Room, replicas: int, extra: int) -> Iterator[list[Part]]:
     """The Pods of one document at the worst moments: while it surges, and while its canaries load.
 
     Canaries that are ready take their number from stable's, down to one Pod; multi-node workers surge by as many again.
     """
-    kin = [each for each in workloads(bundle) if each.document is workload.document and each is not workload]
-    canaries = [Part(each, each.replicas or 0, f"canary {each.name}") for each in kin if each.role == "canary"]
-    others = [
-        Part(each, pods(each, bounds(bundle, each)[0]) * (2 if each.role == "worker" else 1), each.role)
-        for each in kin
-        if each.role != "canary"
-    ]
+    each = room.each(demand(bundle, workload))
+    canaries, others = [], []
+    for kin in of_document(bundle, workload.document):
+        took = room.each(demand(bundle, kin))
+        if kin.role == "canary":
+            canaries.append(Part(kin.replicas or 0, took, f"canary {kin.name}"))
+        elif kin is not workload:
+            twice = 2 if kin.role == "worker" else 1
+            others.append(Part(pods(kin, bounds(bundle, kin)[0]) * twice, took, kin.role))
     given = sum(part.pods for part in canaries)
     stable = max(replicas - given, 1) if given else replicas
-    yield [Part(workload, pods(workload, stable), "replicas"), Part(workload, extra, "surge"), *canaries, *others]
+    yield [Part(pods(workload, stable), each, "replicas"), Part(extra, each, "surge"), *canaries, *others]
     if canaries:
-        yield [Part(workload, pods(workload, replicas), "replicas"), *canaries, *others]
+        yield [Part(pods(workload, replicas), each, "replicas"), *canaries, *others]
 
 
-def _no_room(bundle: Bundle, workload: Workload, room: Room, parts: list[Part], extra: int) -> Fault:
-    total, size = written(used(bundle, room, parts), room.key), written(room.size, room.key)
+def _no_room(workload: Workload, room: Room, parts: list[Part], total: Fraction, extra: int) -> Fault:
+    size = written(room.size, room.key)
     where = f"{room.name} of {size}" if room.quota is None else f"{room.name}: {size}"
-    remedy = f"raise it to {total}, or run fewer replicas"
+    remedy = f"raise it to {written(total, room.key)}, or run fewer replicas"
     if extra:
         remedy += ", or take the loss on purpose: maxSurge 0, maxUnavailable 1 and warmgate/allow with the reason"
-    observed = f"{sum_of(bundle, room, parts)} {room.key if room.quota is None else ''}".strip()
     path = strategy(workload)
     return Fault(
-        workload.document, path.path if path else "", observed, f"no more than {where}", remedy, workload.label
+        workload.document,
+        path.path if path else "",
+        sum_of(room, parts),
+        f"no more than {where}",
+        remedy,
+        workload.label,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import SCALE_FITS, SCALE_FROM_ZERO, SCALED_ON_LOAD
+from serving.facts.demand import demand
 from serving.facts.kserve import AUTOSCALER, standard_mode
 from serving.facts.manifests import Bundle
 from serving.facts.pods import Workload
@@ -15,7 +16,7 @@ from serving.facts.scalers import Scaler, Signal, scalers
 from serving.facts.shape import as_maps, as_text, as_whole
 from serving.facts.vllm_metrics import of_vllm
 from serving.facts.workloads import workloads
-from serving.judge.lint.capacity import Part, parts_beside, pods, rooms, sum_of, unseen, used, written
+from serving.judge.lint.capacity import Part, neighbours, pods, rooms, sum_of, unseen, written
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 OF_PODS: Final = re.compile(r"(vllm|warmgate)_")  # metrics that the Pods themselves export
@@ -62,16 +63,14 @@ def _fits(bundle: Bundle) -> Iterator[Look]:
         short = False
         for room in rooms(bundle, workload):
             room_seen = True
-            beside = [
-                Part(each.workload, each.pods, each.workload.label) for each in parts_beside(bundle, workload, room)
-            ]
-            parts = [Part(workload, pods(workload, scaler.most), "at most"), *beside]
-            if used(bundle, room, parts) > room.size:
+            most = Part(pods(workload, scaler.most), room.each(demand(bundle, workload)), "at most")
+            parts = [most, *neighbours(bundle, workload, room)]
+            if sum(part.amount for part in parts) > room.size:
                 short = True
                 yield Fault(
                     scaler.document,
                     scaler.path,
-                    f"{sum_of(bundle, room, parts)} {room.key if room.quota is None else ''}".strip(),
+                    sum_of(room, parts),
                     f"no more than {room.name}: {written(room.size, room.key)}",
                     f"lower {scaler.path.rpartition('.')[2]}, or add what is missing",
                     workload.label,
@@ -147,7 +146,7 @@ def _outlives(signal: Signal, records: dict[str, str]) -> bool:
         return False
     if signal.kind == "other":
         return not OF_PODS.search(signal.text)
-    pending, seen = [signal.text], set()
+    pending, seen = [signal.text], set[str]()
     while pending:
         found = {each.metric or each.pattern for each in selectors(pending.pop())}
         if not found or any(name not in records and not (of_vllm(name) or OF_PODS.match(name)) for name in found):

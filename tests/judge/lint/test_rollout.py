@@ -159,7 +159,7 @@ def test_a_canary_takes_its_place_from_stable_but_not_before_it_is_ready():
     pool = 'metadata.annotations["warmgate/pool-gpus"]'
 
     def tripped(gpus: str) -> list[str]:
-        changes = [
+        changes: list[dict[str, Any]] = [
             {"in": "InferenceService/qwen", "set": "spec.canary", "to": [canary]},
             {"in": "InferenceService/qwen", "set": pool, "to": gpus},
         ]
