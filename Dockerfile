@@ -4,6 +4,11 @@
 #   docker run --gpus all --ipc=host --read-only --tmpfs /tmp -v warmgate-cache:/cache -p 8080:8080 -p 8081:8081 \
 #     warmgate --model Qwen/Qwen3-0.6B --served-model-name qwen --port 8080
 #
+# On CPU, and for replicas over several nodes (vLLM's image has no Ray):
+#
+#   docker build --build-arg ENGINE_IMAGE=vllm/vllm-openai-cpu:v0.32.0 -t warmgate:0.1.0-cpu .
+#   docker build --build-arg ENGINE_EXTRA=ray -t warmgate:0.1.0-ray .
+#
 # Arguments are vLLM's. The agent's own options are the variables WARMGATE_* (`warmgate serve --help` lists them).
 # Runs as any user id, with a read-only root: only /cache and /tmp are written. Keep /cache across restarts, and neither
 # the weights nor the compiled kernels have to be made again.
@@ -13,6 +18,8 @@
 #
 #   docker build --target tools -t warmgate-tools .
 #   docker run --read-only --tmpfs /tmp warmgate-tools verify --admin http://10.0.0.7:8081 --base-url http://10.0.0.7:8080
+
+ARG ENGINE_IMAGE=vllm/vllm-openai:v0.32.0
 
 FROM python:3.12-slim-bookworm AS wheel
 WORKDIR /src
@@ -49,17 +56,21 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["warmgate"]
 CMD ["--help"]
 
-FROM vllm/vllm-openai:v0.32.0
+FROM ${ENGINE_IMAGE}
+ARG ENGINE_IMAGE
+ARG ENGINE_EXTRA=""
 
 LABEL org.opencontainers.image.title="warmgate" \
       org.opencontainers.image.description="vLLM under a readiness agent that reports the model's real state" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.base.name="docker.io/vllm/vllm-openai:v0.32.0"
+      org.opencontainers.image.base.name="docker.io/${ENGINE_IMAGE}"
 
 # The engine's environment already holds everything of the agent extra. --no-deps keeps it exactly as it was released, and
-# the import shows that nothing is missing.
+# the import shows that nothing is missing. Whether that environment is the system's or a virtual one, it is python3's.
 RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
-    uv pip install --system --no-cache --no-deps /wheels/*.whl nvidia-ml-py==13.615.71 \
+    python=$(command -v python3) \
+    && uv pip install --python "$python" --break-system-packages --no-cache --no-deps /wheels/*.whl nvidia-ml-py==13.615.71 \
+    && if [ -n "$ENGINE_EXTRA" ]; then uv pip install --python "$python" --break-system-packages --no-cache "$ENGINE_EXTRA"; fi \
     && python3 -c "import pynvml, serving.agent.app, serving.cli.serve" \
     && useradd --uid 10001 --gid 0 --no-create-home --home-dir /cache/home warmgate \
     && install -d -o 10001 -g 0 -m 0775 /cache

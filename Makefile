@@ -28,10 +28,13 @@ check: $(VENV)/.ready ## format, lint, types, import rules, generated docs
 	$(BIN)/python -m serving.report.rules | diff -u docs/lint.md -
 	$(BIN)/hadolint Dockerfile
 
+# Tests with real engines that time nothing, so that two of them may run side by side.
+BESIDE := tests/engine/test_failures.py tests/engine/test_fine_tune.py tests/engine/test_batch_inference.py
+
 test: $(VENV)/.ready ## the whole test suite, with real vLLM and real Envoy
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --ignore tests/engine --ignore tests/e2e
-	$(BIN)/pytest --numprocesses 2 tests/engine/test_failures.py
-	$(BIN)/pytest tests/engine tests/e2e --ignore tests/engine/test_failures.py
+	$(BIN)/pytest --numprocesses 2 $(BESIDE)
+	$(BIN)/pytest tests/engine tests/e2e $(addprefix --ignore ,$(BESIDE))
 
 render: $(VENV)/.ready ## write what chart and kustomizations render to below build/rendered
 	$(BIN)/python -m tests.rendered build/rendered

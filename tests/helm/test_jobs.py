@@ -310,7 +310,7 @@ class TestImage:
     STAGES = re.split(r"^FROM ", (REPOSITORY / "Dockerfile").read_text(), flags=re.MULTILINE)
 
     def test_it_is_a_target_and_the_serving_image_is_what_is_built_by_default(self):
-        assert self.STAGES[-1].startswith("vllm/vllm-openai:")
+        assert self.STAGES[-1].startswith("${ENGINE_IMAGE}")
         assert [stage for stage in self.STAGES if " AS tools" in stage.splitlines()[0]]
 
     def test_it_has_the_locustfile_where_the_jobs_look_for_it_and_runs_as_their_user(self):

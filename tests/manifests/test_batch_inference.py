@@ -93,13 +93,3 @@ def test_a_batch_that_cannot_be_answered_is_not_tried_again():
     rules = {rule["action"]: rule for rule in spec["podFailurePolicy"]["rules"]}
     assert rules["FailJob"]["onExitCodes"] == {"containerName": container["name"], "operator": "In", "values": [2]}
     assert rules["Ignore"]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
-
-
-@pytest.mark.engine
-def test_vllm_takes_the_jobs_arguments():
-    runner = pytest.importorskip("vllm.entrypoints.launchers.run_batch")
-    arguments = pytest.importorskip("vllm.utils.argparse_utils")
-    (container,) = only(build("jobs/batch-inference"), "Job")["spec"]["template"]["spec"]["containers"]
-    told = runner.make_arg_parser(arguments.FlexibleArgumentParser()).parse_args(container["args"])
-    assert (told.input_file, told.output_file) == ("/batch/prompts.jsonl", "/batch/answers.jsonl")
-    assert (told.model, told.max_model_len) == ("/mnt/models", 8192)
