@@ -22,6 +22,7 @@ from serving.facts.manifests import Bundle, Document
 from serving.judge.lint import RULES, Severity, judge_manifests
 from serving.observe.helm_chart import NAMESPACE, RELEASE, ChartOptions
 from serving.observe.manifests import Manifests, read_manifests
+from serving.report.text import color_wanted, one_line, render_text
 from serving.verdict import Report, Verdict
 
 POOL_GPUS: Final = "warmgate/pool-gpus"
@@ -114,7 +115,7 @@ def command(
     """Prove that manifests tell one story before anything is applied.
 
     PATH is a YAML or JSON file, a directory, a Helm chart (directory or .tgz), a kustomization, or - for stdin. All of
-    them are judged together, as one namespace would hold them. Nothing is written anywhere.
+    them are judged together, as one cluster would hold them. Nothing is written anywhere.
 
     \b
     Exit code 0 every rule held, 1 a rule does not hold, 2 usage or a file that is wrong, 3 something
@@ -142,7 +143,7 @@ def command(
     with _told("rendering and reading manifests"):
         manifests = read_manifests(paths, options)
     for note in manifests.notes:
-        print(f"lint: {note}", file=sys.stderr)
+        print(f"lint: {one_line(note)}", file=sys.stderr)
     bundle = Bundle(_with_pool(manifests.documents, pool_gpus))
     if cluster:
         from serving.observe.cluster_documents import Cluster, read_cluster
@@ -184,8 +185,6 @@ def _rendered(report: Report, output: str, manifests: Manifests, verbose: bool) 
         from serving.report.sarif import render_sarif
 
         return render_sarif(report, RULES, manifests.rendered)
-    from serving.report.text import color_wanted, render_text
-
     hidden = () if verbose else (Verdict.PASS,)
     return render_text(report, color=color_wanted(sys.stdout, os.environ), hidden=hidden)
 

@@ -87,7 +87,9 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except WarmgateError as error:
-        print(f"warmgate: {error}", file=sys.stderr)
+        from serving.report.text import one_line  # whatever a file or a server put into it
+
+        print(f"warmgate: {one_line(str(error))}", file=sys.stderr)
         code = error.exit_code
     except BrokenPipeError:
         sys.stderr.close()

@@ -108,7 +108,9 @@ def _find(argument: str, found: _Found, stdin: BinaryIO | None) -> None:
             found.texts.append((argument, read_file(path), True))
     elif "Chart.yaml" in names:
         found.charts.append(path)
-    elif kustomization_in(names):
+    elif (file := kustomization_in(names)) is not None:
+        if references(path / file).component:
+            raise Refused(f"{path}: a component, which changes others: give a kustomization that takes it in")
         found.kustomizations.append(path)
     else:
         _find_below(path, found)

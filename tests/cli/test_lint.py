@@ -218,6 +218,15 @@ def test_every_error_is_one_line_with_its_exit_code(
     assert "Traceback" not in err
 
 
+def test_no_file_can_write_to_the_terminal(run: Run) -> None:
+    Path("\x1b[31m\n.yaml").write_text('"\\e[1m\\n": 1\n"\\e[1m\\n": 2\n')
+    code, _, err = run("\x1b[31m\n.yaml")
+    assert code == 2
+    assert "is given twice" in err
+    assert "\x1b" not in err
+    assert err.count("\n") == 1
+
+
 def need_kubectl() -> None:
     try:
         find_kubectl()

@@ -134,6 +134,13 @@ def test_two_overlays_of_one_base_are_refused_together_and_read_apart() -> None:
     assert seen(read_manifests(["t/prod"])) == ["b t/prod:1"]
 
 
+@pytest.mark.usefixtures("root")
+def test_a_component_alone_is_refused() -> None:
+    write({"c/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"})
+    with pytest.raises(Refused, match="c: a component, which changes others: give a kustomization that takes it in"):
+        read_manifests(["c"])
+
+
 @pytest.mark.usefixtures("root", "with_tools")
 def test_options_are_for_one_chart() -> None:
     write(below("one", CHART) | below("two", CHART) | {"a.yaml": THING.format("a")})
