@@ -1,4 +1,4 @@
-"""Rules of probes: a load may take its time, readiness means that the model answers, liveness kills no busy engine."""
+"""Rules of startup and readiness probes: a load may take its time, and ready means that the model answers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Final
 
 from serving.codes.lint import (
     ENGINE_TIMEOUT,
-    LIVENESS_PATIENT,
-    LIVENESS_WAITS,
     READINESS_REAL,
     STARTUP_BUDGET,
     STARTUP_PROBED,
@@ -28,9 +26,6 @@ HOLLOW_PATHS: Final = frozenset(  # answered alike by an engine that hangs, slee
 )
 HOLLOW_WORDS: Final = re.compile(r"/(health|ping|v1/models|version|metrics)\b|/dev/tcp/|\bnc\s|\bpgrep\b")
 READY_WORDS: Final = re.compile(r"/readyz|/ready\b|/startupz|/completions|warmgate verify")
-BUSY_S: Final = 30  # silence of a busy API server that must be forgiven; an engine that died exits by itself within 5 s
-SLOW_S: Final = 5  # an answer of a saturated API server takes longer than a second, seldom longer than this
-OFTEN_S: Final = 60  # with a shorter timeout every look of a whole minute must fail
 AGENT: Final = "{httpGet: {path: /readyz, port: 8081}, periodSeconds: 2, timeoutSeconds: 2, failureThreshold: 2}"
 
 
@@ -154,77 +149,6 @@ def _hollow(each: Engine, asked: Probe | None) -> str:
     return ""
 
 
-def _patient(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
-        asked = probe(each.container, "liveness")
-        if not asked:
-            continue
-        remedy = (
-            "set livenessProbe: {httpGet: {path: /livez, port: 8081}, periodSeconds: 10, timeoutSeconds: 5, "
-            "failureThreshold: 6}"
-            if each.under_agent
-            else f"set timeoutSeconds: {SLOW_S}, periodSeconds: 10, failureThreshold: 6, or run it under the agent"
-        )
-        observed = ""
-        if asked.way == "http" and READY_PATHS.fullmatch(asked.http_path):
-            observed = f"GET {asked.http_path}, which fails while the model sleeps or a stall may still pass"
-        elif _asks_engine(each, asked) and _hasty(asked):
-            looks = f"{asked.failures} looks of {asked.timeout_s} s each in {asked.patience_s} s"
-            observed = f"{looks}, asked of the engine itself"
-        if observed:
-            expected = f"/livez, or 3 looks over {OFTEN_S} s, or over {BUSY_S} s with timeoutSeconds: {SLOW_S}"
-            yield Fault(each.workload.document, asked.path, observed, expected, remedy, each.who)
-        else:
-            yield Held(each.workload.document)
-
-
-def _hasty(asked: Probe) -> bool:
-    enough = BUSY_S if asked.timeout_s >= SLOW_S else OFTEN_S
-    return asked.patience_s < enough or asked.failures < 3
-
-
-def _asks_engine(each: Engine, asked: Probe) -> bool:
-    """Is it vLLM's own API server that must answer? The kernel accepts TCP for it, however busy it is."""
-    if asked.way == "exec":
-        return bool(HOLLOW_WORDS.search(asked.words))
-    if asked.way != "http":
-        return False
-    number = port_number(each.container, asked)
-    return number is not None and number != each.admin_port and each.port in (number, None)
-
-
-def _waits(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
-        asked = probe(each.container, "liveness")
-        if not asked or each.load_s is None:
-            continue
-        if _held_back(each) or _answers_early(each, asked) or asked.window_s >= each.load_s:
-            yield Held(each.workload.document)
-            continue
-        startup = probe(each.container, "startup")
-        why = "a startup probe that passes at once" if startup else "no startup probe"
-        yield Fault(
-            each.workload.document,
-            asked.path,
-            f"fails {asked.window_s} s after the start, with {why}",
-            f"not before {each.load_s:g} s",
-            "let a startup probe wait for the load: GET /readyz of the agent, or /health of vLLM",
-            each.who,
-        )
-
-
-def _held_back(each: Engine) -> bool:
-    """Is there a startup probe that does not pass before the engine has loaded?"""
-    startup = probe(each.container, "startup")
-    return startup is not None and not _answers_early(each, startup)
-
-
-def _answers_early(each: Engine, asked: Probe) -> bool:
-    """Does the agent answer it from its first second on? vLLM's own port refuses everything until it has loaded."""
-    at_agent = each.under_agent and port_number(each.container, asked) == each.admin_port
-    return at_agent and (asked.way == "tcp" or not READY_PATHS.fullmatch(asked.http_path))
-
-
 RULES: Final = (
     Rule(
         STARTUP_PROBED,
@@ -253,20 +177,5 @@ RULES: Final = (
         "vLLM's /health is one boolean that stays 200 while the engine hangs, sleeps or drains, /v1/models is a static "
         "list, and an open port says nothing: traffic reaches a Pod that cannot answer.",
         _readiness,
-    ),
-    Rule(
-        LIVENESS_PATIENT,
-        Severity.ERROR,
-        "vLLM answers /health from the event loop that also tokenises and streams: under load an answer takes more "
-        "than a second, and a restart then costs a whole load just when capacity is short. An engine that died exits "
-        "by itself within 5 s, so patience costs little.",
-        _patient,
-    ),
-    Rule(
-        LIVENESS_WAITS,
-        Severity.ERROR,
-        "vLLM refuses connections until the model is loaded. A liveness probe that no startup probe holds back kills "
-        "the Pod in the middle of every load.",
-        _waits,
     ),
 )
