@@ -92,7 +92,7 @@ def test_arguments_are_joined_and_the_rest_is_merged():
 
 
 def test_of_a_runtimes_pod_only_some_members_arrive():
-    given = {
+    given: dict[str, Any] = {
         "nodeSelector": {"a": "1"},
         "affinity": {"nodeAffinity": {}},
         "tolerations": [{"key": "a"}],

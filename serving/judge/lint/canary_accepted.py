@@ -14,6 +14,7 @@ from serving.judge.lint.canary import canary_name, with_canaries
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 NAME: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+STANDARD: Final = ("Standard", "RawDeployment")  # the webhook renames the older one before it validates
 FORBIDDEN: Final = ("workerSpec", "maxReplicas", "scaleTarget", "scaleMetric", "autoScaling")
 
 Trouble = tuple[str, str, str, str]  # member, observed, expected, remedy
@@ -45,16 +46,16 @@ def _accepted(bundle: Bundle) -> Iterator[Look]:
 
 def _ignores_share(document: Document) -> bool:
     given = as_map(document.spec.get("predictor")).get("canaryTrafficPercent")
-    return given is not None and document.annotations.get(MODE) in ("Standard", "RawDeployment")
+    return given is not None and document.annotations.get(MODE) in STANDARD
 
 
 def _whole(document: Document) -> Iterator[Look]:
     """What concerns all canaries together."""
     mode = document.annotations.get(MODE)
-    if mode != "Standard":
+    if mode not in STANDARD:
         observed = "no deploymentMode" if mode is None else f"deploymentMode {mode}"
         path, remedy = f'metadata.annotations["{MODE}"]', f"annotate the InferenceService with {MODE}: Standard"
-        yield Fault(document, path, observed, "deploymentMode Standard, in these very words", remedy)
+        yield Fault(document, path, observed, "deploymentMode Standard", remedy)
     shares = [as_whole(canary.get("trafficPercent")) for _, canary in canaries(document)]
     total = sum(share for share in shares if share is not None and 0 <= share <= 100)
     if total > 100:
