@@ -106,3 +106,16 @@ class Terminal(io.StringIO):
 )
 def test_color_is_for_terminals_whose_owner_wants_it(stream: io.StringIO, environ: dict[str, str], wanted: bool):
     assert color_wanted(stream, environ) is wanted
+
+
+def test_hidden_verdicts_have_no_row_and_are_counted() -> None:
+    code = Code("WG901", "Is it so?", "It is so.")
+    findings = tuple(
+        Finding(code, verdict, f"the {verdict.value} one", "a", "b", "why") for verdict in (Verdict.PASS, Verdict.FAIL)
+    )
+    text = render_text(Report("t", findings), hidden=(Verdict.PASS,))
+    assert "the fail one" in text
+    assert "the pass one" not in text
+    assert text.endswith("FAIL: 1 pass, 1 fail (exit code 1)\n")
+    held = render_text(Report("t", findings[:1]), hidden=(Verdict.PASS,))
+    assert held == "t\n\nPASS: 1 pass (exit code 0)\n"
