@@ -109,7 +109,7 @@ def test_color_is_for_terminals_whose_owner_wants_it(stream: io.StringIO, enviro
 
 
 def test_hidden_verdicts_have_no_row_and_are_counted() -> None:
-    code = Code("WG901", "Is it so?", "It is so.")
+    code = codes.Code("WG901", "Is it so?", "It is so.")
     findings = tuple(
         Finding(code, verdict, f"the {verdict.value} one", "a", "b", "why") for verdict in (Verdict.PASS, Verdict.FAIL)
     )
