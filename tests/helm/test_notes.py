@@ -132,6 +132,9 @@ def test_with_an_api_key_every_line_uses_it() -> None:
             "50 % of the traffic would meet 25 % of the Pods",
             id="a-canary-with-too-much-traffic",
         ),
+        pytest.param(
+            scenario("canary"), "3 stable Pods would serve 80 % of what 4 serve now", id="a-stable-that-shrinks-too-far"
+        ),
     ],
 )
 def test_what_is_unwise_is_a_warning(values: dict[str, Any], warning: str) -> None:
@@ -141,6 +144,7 @@ def test_what_is_unwise_is_a_warning(values: dict[str, Any], warning: str) -> No
 def test_the_defaults_warn_of_nothing_and_ask_for_the_pool() -> None:
     text = notes({})
     assert "WARNING" not in text
+    assert "WARNING" not in notes(over(scenario("canary"), {"canary": {"trafficPercent": 25}}))
     assert "state gpu.poolSize" in text
 
 
