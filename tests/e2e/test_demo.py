@@ -103,7 +103,7 @@ def test_the_demo_proves_reports_stays_up_and_stops(embedded_model: Path, tmp_pa
         assert one.left()
         one.process.send_signal(signal.SIGINT)
         assert one.process.wait(40) == 0
-        wait_for(lambda: not one.left(), 5)
+        wait_for(lambda: not one.left(), 15)
 
 
 PHASES = [
@@ -126,8 +126,8 @@ def test_interrupted_it_leaves_no_process_and_no_half_made_model(
         one.process.send_signal(signal.SIGINT)
         began = time.monotonic()
         assert one.process.wait(60) == 130
-        assert time.monotonic() - began < 20
-        wait_for(lambda: not one.left(), 5)
+        assert time.monotonic() - began < 40
+        wait_for(lambda: not one.left(), 15)
         assert "Traceback" not in one.err()
     if empty_cache:
         assert not list(cache.rglob("config.json"))
