@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import Final
 
 from serving.facts.container import Container
 from serving.facts.kserve import SERVING
 from serving.facts.manifests import Bundle, near
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.quantity import quantity
 from serving.facts.shape import as_maps, text_map
@@ -35,7 +35,7 @@ class Demand:
     unstated: Mapping[str, tuple[str, ...]]
 
 
-@lru_cache(maxsize=4096)
+@once
 def demand(bundle: Bundle, workload: Workload) -> Demand:
     """The Pod's effective requests and limits."""
     requests: dict[str, Fraction] = {}

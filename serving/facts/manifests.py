@@ -93,6 +93,7 @@ class Bundle:
     live: tuple[Document, ...] | None = None
     unseen: Mapping[str, str] = field(default_factory=dict)
     pool_gpus: int | None = None
+    answers: dict[object, Any] = field(default_factory=dict, init=False, repr=False)  # what `once.py` keeps
 
     @cached_property
     def _by_kind(self) -> dict[str, list[Document]]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 from serving.facts.kserve import AUTOSCALER, standard_mode
 from serving.facts.manifests import Bundle, Document, near
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.shape import as_map, as_maps, as_text, as_whole, dig
 
@@ -52,7 +52,7 @@ def scalers(bundle: Bundle, workload: Workload) -> Iterator[Scaler]:
             yield _hpa(document) if document.kind == "HorizontalPodAutoscaler" else _keda(document)
 
 
-@lru_cache(maxsize=4)
+@once
 def _by_target(bundle: Bundle) -> Mapping[tuple[str, str], list[Document]]:
     found: dict[tuple[str, str], list[Document]] = {}
     for document in bundle.of("HorizontalPodAutoscaler", "ScaledObject"):
@@ -62,7 +62,7 @@ def _by_target(bundle: Bundle) -> Mapping[tuple[str, str], list[Document]]:
     return found
 
 
-@lru_cache(maxsize=1 << 14)
+@once
 def bounds(bundle: Bundle, workload: Workload) -> tuple[int, int]:
     """The fewest and the most replicas: of the scalers if any, else what is written."""
     found = list(scalers(bundle, workload))

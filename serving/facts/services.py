@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from serving.facts.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.predictor import TRANSFORMER
 from serving.facts.reach import Reach
@@ -47,7 +47,7 @@ class Service:
         return next((each for each in self.ports if reference in (each.number, each.name) and reference != ""), None)
 
 
-@lru_cache(maxsize=4)
+@once
 def services(bundle: Bundle) -> tuple[Service, ...]:
     """The Services of all documents, written and made, then the live ones that nobody wrote."""
     written = [_written(each) for each in bundle.known("Service") if each.group == ""]
@@ -56,13 +56,13 @@ def services(bundle: Bundle) -> tuple[Service, ...]:
     return (*here, *made, *(each for each in written if each.document.source == CLUSTER))
 
 
-@lru_cache(maxsize=4)
+@once
 def services_around(bundle: Bundle) -> Reach[Service]:
     """The Services of a bundle by namespace and label."""
     return Reach(services(bundle))
 
 
-@lru_cache(maxsize=4)
+@once
 def _by_name(bundle: Bundle) -> dict[str, list[Service]]:
     found: dict[str, list[Service]] = {}
     for service in services(bundle):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from serving.facts.kserve import workloads_of
 from serving.facts.manifests import CLUSTER, Bundle, Document
+from serving.facts.once import once
 from serving.facts.pods import Workload, plain_workloads
 from serving.facts.reach import Reach
 
 
-@lru_cache(maxsize=4)
+@once
 def workloads(bundle: Bundle) -> tuple[Workload, ...]:
     """The workloads of every document that was written, in order; live objects make none."""
     found: list[Workload] = []
@@ -22,7 +22,7 @@ def workloads(bundle: Bundle) -> tuple[Workload, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=4)
+@once
 def _by_document(bundle: Bundle) -> Mapping[int, list[Workload]]:
     found: dict[int, list[Workload]] = {}
     for workload in workloads(bundle):
@@ -35,7 +35,7 @@ def of_document(bundle: Bundle, document: Document) -> list[Workload]:
     return _by_document(bundle).get(id(document), [])
 
 
-@lru_cache(maxsize=4)
+@once
 def pods(bundle: Bundle) -> Reach[Workload]:
     """The workloads of a bundle by namespace and label."""
     return Reach(workloads(bundle))

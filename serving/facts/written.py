@@ -6,11 +6,11 @@ For rules about what stands in a file (an image, a literal value). What will run
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from serving.facts.container import Container
 from serving.facts.manifests import CLUSTER, Bundle, Document
+from serving.facts.once import once
 from serving.facts.shape import as_map, as_maps, dig
 from serving.facts.workloads import workloads
 
@@ -18,7 +18,7 @@ RUNTIMES: Final = frozenset({"ServingRuntime", "ClusterServingRuntime"})
 COMPONENTS: Final = ("predictor", "transformer", "explainer")
 
 
-@lru_cache(maxsize=4)
+@once
 def written_containers(bundle: Bundle) -> tuple[tuple[Document, Container], ...]:
     """Every container that was written, with its document; an InferenceService's `model` is one of them."""
     plain: dict[int, list[Container]] = {}

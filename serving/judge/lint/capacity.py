@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any, Final
 
 from serving.facts.demand import Demand, demand
 from serving.facts.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.quantity import quantity
 from serving.facts.scalers import bounds
@@ -111,7 +111,7 @@ class _Shared:
     of_document: Mapping[int, Fraction]
 
 
-@lru_cache(maxsize=1024)
+@once
 def _shared(bundle: Bundle, room: Room) -> _Shared:
     tenants = []
     of_document: dict[int, Fraction] = {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Final
 
 from serving.codes.lint import CRD_SERVED, FITS_A_NODE, PRIORITY_KNOWN
 from serving.facts.demand import demand
 from serving.facts.manifests import Bundle
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.shape import as_maps, as_text, dig
 from serving.facts.workloads import workloads
@@ -68,7 +68,7 @@ def _is_built_in(group: str) -> bool:
     return group in BUILT_IN or (group.endswith(".k8s.io") and group.removesuffix(".k8s.io") in BUILT_IN_K8S)
 
 
-@lru_cache(maxsize=4)
+@once
 def _definitions(bundle: Bundle) -> frozenset[tuple[str, str, str]]:
     """Group, kind and version of every served custom resource, written or live."""
     return frozenset(
@@ -79,7 +79,7 @@ def _definitions(bundle: Bundle) -> frozenset[tuple[str, str, str]]:
     )
 
 
-@lru_cache(maxsize=4)
+@once
 def _aggregated(bundle: Bundle) -> frozenset[str]:
     return frozenset(as_text(each.spec.get("group")) for each in bundle.known("APIService") if each.spec.get("service"))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Final
 
 from serving.codes.lint import GPU_NOT_SHARED, GPU_RESOURCE_KNOWN, GPU_WHOLE, MIG_PROFILE_KNOWN
 from serving.facts.container import Container
 from serving.facts.manifests import Bundle, Document
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.quantity import quantity, whole
 from serving.facts.shape import as_text, text_map
@@ -66,7 +66,7 @@ def _amount_fault(request: str | None, limit: str | None) -> tuple[str, str] | N
     return None
 
 
-@lru_cache(maxsize=4)
+@once
 def provided(bundle: Bundle) -> frozenset[str]:
     """Extended resources that a DeviceClass stands for: the scheduler turns them into claims."""
     classes = bundle.known("DeviceClass")

@@ -45,13 +45,6 @@ def container_count(container: Container) -> int:
     return sum(math.ceil(amount) for amount in amounts if amount is not None and amount > 0)
 
 
-def gpu_count(workload: Workload) -> int:
-    """GPUs (or slices) of one Pod: those of containers that run together, or of an init container if more."""
-    together = sum(container_count(each) for each in workload.all_containers if not each.init)
-    alone = [container_count(each) for each in workload.all_containers if each.init]
-    return max([together, *alone])
-
-
 def has_claim(workload: Workload) -> bool:
     """Does it get devices by claim (DRA)?"""
     return bool(as_maps(workload.spec.get("resourceClaims")))

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 from serving.facts.manifests import Bundle, Document
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.quantity import quantity
-from serving.facts.shape import as_maps, as_text, as_texts, dig, text_map
+from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig
 from serving.judge.lint.gpus import AFFINITY, gpu_limits
 
 
@@ -33,7 +33,7 @@ class Refusal:
         return (*(f"taint {each} not tolerated" for each in self.taints), *self.labels, *self.resources)
 
 
-@lru_cache(maxsize=4)
+@once
 def live_nodes(bundle: Bundle) -> tuple[Document, ...]:
     """The nodes that the cluster has; none where no cluster was asked."""
     return tuple(each for each in bundle.live or () if each.kind == "Node")
@@ -41,20 +41,10 @@ def live_nodes(bundle: Bundle) -> tuple[Document, ...]:
 
 def allocatable(node: Document, resource: str) -> Fraction:
     """How much of a resource a node can give at all."""
-    return _amounts(node).get(resource) or Fraction(0)
+    return quantity(as_text(as_map(dig(node.body, "status.allocatable")).get(resource))) or Fraction(0)
 
 
-@lru_cache(maxsize=4096)
-def _amounts(node: Document) -> Mapping[str, Fraction | None]:
-    return {name: quantity(text) for name, text in text_map(dig(node.body, "status.allocatable")).items()}
-
-
-@lru_cache(maxsize=4096)
-def _labels(node: Document) -> Mapping[str, str]:
-    return node.labels
-
-
-@lru_cache(maxsize=4096)
+@once
 def pool(bundle: Bundle, workload: Workload) -> tuple[Document, ...]:
     """Live nodes that offer every GPU resource that the Pod asks for and have the labels that it requires."""
     asked = gpu_limits(workload)
@@ -113,7 +103,7 @@ def _taint_text(taint: Mapping[str, Any]) -> str:
 
 def label_misses(workload: Workload, node: Document) -> list[str]:
     """Labels that the Pod requires and the node lacks; of affinity, those of the term that comes nearest."""
-    labels = _labels(node)
+    labels = node.labels
     missing = [
         f"label {key} is {labels.get(key, 'absent')}, not {value}"
         for key, value in workload.node_selector.items()
@@ -134,7 +124,7 @@ def _term_misses(term: Mapping[str, Any], node: Document) -> list[str]:
     fields = as_maps(term.get("matchFields"))
     if not expressions and not fields:
         return ["an empty affinity term fits no node"]
-    found = [text for each in expressions if (text := _expression_miss(each, _labels(node)))]
+    found = [text for each in expressions if (text := _expression_miss(each, node.labels))]
     return found + [text for each in fields if (text := _expression_miss(each, {"metadata.name": node.name}))]
 
 

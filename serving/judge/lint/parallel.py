@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from serving.codes.lint import GPUS_USED, SHM_LARGE
 from serving.facts.container import Container
 from serving.facts.manifests import Bundle
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.quantity import quantity
 from serving.facts.shape import as_map, as_maps, as_text, as_whole, dig
@@ -137,7 +137,7 @@ def _workers(bundle: Bundle, workload: Workload) -> int | None:
     return sum((each.replicas or 0) * sum(map(container_count, each.containers)) for each in mates)
 
 
-@lru_cache(maxsize=4)
+@once
 def _siblings(bundle: Bundle) -> Mapping[int, list[Workload]]:
     """The workloads of each document, by its id()."""
     found: dict[int, list[Workload]] = {}
