@@ -18,7 +18,7 @@ from typing import Final
 import click
 
 from serving.errors import Refused
-from serving.facts.manifests import Bundle, Document
+from serving.facts.manifests import Bundle
 from serving.judge.lint import RULES, Severity, judge_manifests
 from serving.observe.helm_chart import NAMESPACE, RELEASE, ChartOptions
 from serving.observe.manifests import Manifests, read_manifests
@@ -144,30 +144,18 @@ def command(
         manifests = read_manifests(paths, options)
     for note in manifests.notes:
         print(f"lint: {one_line(note)}", file=sys.stderr)
-    bundle = Bundle(_with_pool(manifests.documents, pool_gpus))
+    bundle = Bundle(manifests.documents, pool_gpus=pool_gpus)
     if cluster:
         from serving.observe.cluster_documents import Cluster, read_cluster
 
         with _told("reading the cluster"):
             live = read_cluster(Cluster(kubeconfig, kube_context, namespace))
-        bundle = Bundle(bundle.documents, live.documents, live.unseen)
+        bundle = Bundle(manifests.documents, live.documents, live.unseen, pool_gpus)
     counted = f"{len(bundle.documents)} document{'' if len(bundle.documents) == 1 else 's'}"
     title = f"lint {' '.join(paths)}: {counted}{' and the cluster' if cluster else ''}"
     report = judge_manifests(bundle, title, Severity(severity))
     sys.stdout.write(_rendered(report, output, manifests, verbose))
     return report.exit_code
-
-
-def _with_pool(documents: tuple[Document, ...], gpus: int | None) -> tuple[Document, ...]:
-    """The documents, with the size of the pool stated on each that does not state it itself."""
-    if gpus is None:
-        return documents
-    found = []
-    for each in documents:
-        annotations = {POOL_GPUS: str(gpus), **each.annotations}
-        body = {**each.body, "metadata": {**each.metadata, "annotations": annotations}}
-        found.append(Document(each.source, each.index, each.line, body))
-    return tuple(found)
 
 
 def _rendered(report: Report, output: str, manifests: Manifests, verbose: bool) -> str:

@@ -5,7 +5,7 @@ Holds no knowledge of what a document means; `pods.py` and `kserve.py` do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,12 +17,16 @@ CLUSTER = "cluster"  # the source of documents that were read from the API serve
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """One Kubernetes object. `source` is a file, a template or `cluster`; `index` counts from 0, `line` from 1."""
+    """One Kubernetes object. `source` is a file, a template or `cluster`; `index` counts from 0, `line` from 1.
+
+    `find_line` tells the line of a path in it, or of what of the path is there.
+    """
 
     source: str
     index: int
     line: int
     body: Mapping[str, Any]
+    find_line: Callable[[str], int] | None = None
 
     @cached_property
     def kind(self) -> str:
@@ -78,7 +82,14 @@ class Document:
     @cached_property
     def place(self) -> str:
         """Where a person finds it."""
-        return self.source if self.source == CLUSTER else f"{self.source}:{self.line}"
+        return self.place_of("")
+
+    def place_of(self, path: str) -> str:
+        """Where a person finds what stands at a path of it."""
+        if self.source == CLUSTER:
+            return self.source
+        line = self.line if self.find_line is None or not path else self.find_line(path)
+        return f"{self.source}:{line}"
 
 
 @dataclass(frozen=True, eq=False)

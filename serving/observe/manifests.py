@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -18,6 +19,7 @@ from serving.facts.shape import as_map, as_text
 from serving.observe.helm_chart import ChartOptions, render_chart
 from serving.observe.kustomization import build, kustomization_in, references
 from serving.observe.manifest_files import read_file, read_stream, unreadable, walk
+from serving.observe.manifest_lines import Lines
 from serving.observe.manifest_yaml import TEMPLATE, TEMPLATE_REMEDY, Parsed, parse
 
 STDIN: Final = "-"
@@ -66,12 +68,12 @@ def read_manifests(
         if not named and not any(_is_object(each.body) for each in parsed):
             left_out += [where] if parsed else []
             continue
-        documents += _documents(parsed, where)
+        documents += _documents(parsed, where, text)
     makers: dict[tuple[str, str, str, str], str] = {}
     for maker, source, text in _render(found, options):
         rendered.add(source)
         said = f"{source} (rendered)"
-        fresh = _documents(parse(text, said), source, said)
+        fresh = _documents(parse(text, said), source, text, said)
         for each in fresh:
             other = makers.setdefault((each.group, each.kind, each.namespace, each.name), maker)
             if other != maker:
@@ -155,14 +157,15 @@ def _render(found: _Found, options: ChartOptions) -> Iterator[tuple[str, str, st
         yield str(directory), str(directory), build(directory)
 
 
-def _documents(parsed: Sequence[Parsed], source: str, said: str = "") -> list[Document]:
+def _documents(parsed: Sequence[Parsed], source: str, text: str, said: str = "") -> list[Document]:
     """The objects of a text, those of a List one by one; `said` is the source as an error names it."""
     found: list[Document] = []
-    for each in parsed:
-        for body, line in _flattened(each):
-            if not isinstance(body, dict) or not ("kind" in body or "apiVersion" in body):
-                raise Refused(f"{said or source}:{line}: {_what(body)}")
-            found.append(Document(source, len(found), line, body))
+    objects = [each for one in parsed for each in _flattened(one)]
+    lines = Lines(text, [line for _, line in objects])
+    for body, line in objects:
+        if not isinstance(body, dict) or not ("kind" in body or "apiVersion" in body):
+            raise Refused(f"{said or source}:{line}: {_what(body)}")
+        found.append(Document(source, len(found), line, body, partial(lines.find, line)))
     return found
 
 

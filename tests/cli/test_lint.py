@@ -12,16 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
 
-from serving.cli.lint import command
 from serving.cli.main import main
 from serving.errors import CannotObserve
-from serving.facts.manifests import Bundle
 from serving.judge.lint import RULES
 from serving.observe.kubectl import find_kubectl
 from serving.report.json import json_schema
@@ -80,7 +77,7 @@ def test_a_fault_is_shown_with_its_line_and_remedy_and_what_held_is_only_counted
     assert err == ""
     assert out.startswith("lint web.yaml: 1 document\n")
     assert "Deployment/llm/web" in out
-    assert "web.yaml:2" in out
+    assert "web.yaml:14 spec.template.spec.containers[0].resources" in " ".join(out.split())
     assert "→ " in out
     assert "✓" not in out
     assert out.splitlines()[-1].startswith("FAIL: ")
@@ -95,7 +92,7 @@ def test_verbose_shows_what_held_too(run: Run) -> None:
 def test_stdin_is_linted(run: Run) -> None:
     code, out, _ = run("-", stdin=FAULTY)
     assert code == 1
-    assert "stdin:1" in out
+    assert "stdin:13 spec.template.spec.containers[0].resources" in " ".join(out.split())
 
 
 def test_json_keeps_the_schema_of_every_report_and_counts_documents(run: Run) -> None:
@@ -123,7 +120,7 @@ def test_sarif_names_file_and_line(run: Run) -> None:
     assert code == 1
     result = json.loads(out)["runs"][0]["results"][0]
     physical = result["locations"][0]["physicalLocation"]
-    assert physical == {"artifactLocation": {"uri": "a%20b/web.yaml"}, "region": {"startLine": 2}}
+    assert physical == {"artifactLocation": {"uri": "a%20b/web.yaml"}, "region": {"startLine": 9}}
 
 
 def test_errors_alone_can_be_asked_for(run: Run) -> None:
@@ -164,22 +161,17 @@ def test_what_a_directory_holds_beside_manifests_is_told(run: Run) -> None:
     assert err == "lint: left out d/values.yaml: no Kubernetes documents\n"
 
 
-def test_the_pool_is_stated_where_no_annotation_does(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Bundle] = []
-    real = command.callback.__globals__["judge_manifests"]  # type: ignore[union-attr]
+def test_the_pool_is_stated_where_no_annotation_does(run: Run) -> None:
+    def rooms(gpus: str, pool: str | None = None) -> list[str]:
+        text = FAULTY.replace("gpu: 1", f"gpu: {gpus}")
+        said = f", annotations: {{warmgate/pool-gpus: {pool!r}}}}}" if pool else "}"
+        Path("a.yaml").write_text(text.replace("namespace: llm}", f"namespace: llm{said}"))
+        findings = json.loads(run("a.yaml", "--pool-gpus", "3", "-o", "json")[1])["findings"]
+        return [each["verdict"] for each in findings if each["code"] == "WG341"]
 
-    def judge(bundle: Bundle, *rest: Any) -> Any:
-        seen.append(bundle)
-        return real(bundle, *rest)
-
-    monkeypatch.setattr("serving.cli.lint.judge_manifests", judge)
-    stated = HARMLESS.replace("name: a", 'name: b, annotations: {warmgate/pool-gpus: "3", c: d}')
-    Path("a.yaml").write_text(f"{HARMLESS}---\n{stated}")
-    run("a.yaml", "--pool-gpus", "16")
-    assert [dict(each.annotations) for each in seen[0].documents] == [
-        {"warmgate/pool-gpus": "16"},
-        {"warmgate/pool-gpus": "3", "c": "d"},
-    ]
+    assert rooms("1") == ["pass"]
+    assert rooms("4") == ["fail"]
+    assert rooms("4", pool="16") == ["pass"]
 
 
 WRONG: dict[str, tuple[dict[str, str | bytes], list[str], int, str]] = {

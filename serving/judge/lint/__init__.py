@@ -105,7 +105,7 @@ def _findings(rule: Rule, looks: Sequence[Look]) -> Iterator[Finding]:
 
 def _finding(rule: Rule, look: Fault | Unclear) -> Finding:
     subject = look.who or look.document.id
-    source = f"{look.document.place} {look.path}".rstrip()
+    source = f"{look.document.place_of(look.path)} {look.path}".rstrip()
     allowed = allowances(look.document).get(rule.code.id)
     if allowed is not None:
         said = f"allowed by its annotation: {allowed or 'no reason given'}"
@@ -127,7 +127,7 @@ def _unneeded(bundle: Bundle, judged: Sequence[tuple[Rule, Sequence[Look]]]) -> 
         for code, reason in allowances(document).items():
             if reason and code in asked and (id(document), code) not in tripped:
                 observed, expected = f"{code} is allowed here, and does not trip", "an allowance that is needed"
-                verdict, source = Verdict.NOT_APPLICABLE, document.place
+                verdict, source = Verdict.NOT_APPLICABLE, document.place_of(f'metadata.annotations["{ALLOW}"]')
                 yield Finding(
                     ALLOWANCES_SENSIBLE, verdict, document.id, observed, expected, reason, "remove it", source
                 )
