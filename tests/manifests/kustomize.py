@@ -34,15 +34,15 @@ def build(path: str) -> list[Object]:
     return deepcopy(_built(MANIFESTS / path))
 
 
-def endpoint_with(*components: str, resources: Iterable[str] = ("base",)) -> list[Object]:
+def endpoint_with(*components: str, resources: Iterable[str] = ("base",), manifests: Path = MANIFESTS) -> list[Object]:
     """The base (or other resources), with components that no overlay has put together."""
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         overlay = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": [os.path.relpath(MANIFESTS / each, here) for each in resources],
-            "components": [os.path.relpath(MANIFESTS / "components" / each, here) for each in components],
+            "resources": [os.path.relpath(manifests / each, here) for each in resources],
+            "components": [os.path.relpath(manifests / "components" / each, here) for each in components],
         }
         (here / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
         return build_at(here)

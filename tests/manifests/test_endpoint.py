@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from itertools import permutations
+from pathlib import Path
 
 import pytest
 import yaml
@@ -78,17 +80,42 @@ def test_the_server_is_never_told_the_drain_twice():
         assert not any("shutdown-timeout" in each for each in group.containers[0]["args"])
 
 
-def test_another_name_is_taken_over_by_all_that_select_or_repeat_it(tmp_path):
-    shutil.copytree(MANIFESTS, tmp_path / "manifests")
-    service = tmp_path / "manifests" / "base" / "inference-service.yaml"
-    service.write_text(service.read_text().replace("metadata:\n  name: qwen\n", "metadata:\n  name: mistral\n"))
-    objects = build_at(tmp_path / "manifests" / "base")
-    for each in objects:  # all that is left of the old one: the label of the installation, and the path of its weights
-        left = yaml.safe_dump(each).replace("app.kubernetes.io/instance: qwen", "").replace("models/qwen3-0.6b/r1", "")
-        assert "qwen" not in left
-    (group,) = pods(objects)
-    assert _argument(group, "--served-model-name") == "mistral"
-    assert group.spec["serviceAccountName"] == "mistral"
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """These manifests, with another name where the endpoint's stands."""
+    folder = tmp_path_factory.mktemp("renamed") / "manifests"
+    shutil.copytree(MANIFESTS, folder)
+    service = folder / "base" / "inference-service.yaml"
+    text = service.read_text()
+    assert text.count("metadata:\n  name: qwen\n") == 1
+    service.write_text(text.replace("metadata:\n  name: qwen\n", "metadata:\n  name: mistral\n"))
+    return folder
+
+
+@pytest.mark.parametrize("path", ["base", "overlays/gpu-pool", "overlays/canary-rehearsal", "overlays/dev-cpu"])
+def test_another_name_is_taken_over_by_all_that_select_or_repeat_it(renamed: Path, path: str):
+    objects = build_at(renamed / path)
+    for each in objects:  # all that is left of the old one: the path of its weights
+        assert "qwen" not in yaml.safe_dump(each).replace("models/qwen3-0.6b/r", "")
+    for group in pods(objects):
+        assert _argument(group, "--served-model-name") == "mistral"
+        assert group.spec["serviceAccountName"] == "mistral"
+
+
+@pytest.mark.parametrize("component", ["gpu-whole", "gpu-mig", "gpu-time-slicing", "quota"])
+def test_a_component_is_for_an_endpoint_of_any_name(renamed: Path, component: str):
+    objects = endpoint_with(component, "canary", resources=["base"], manifests=renamed)
+    assert {group.owner for group in pods(objects)} == {"mistral-r1-predictor", "mistral-r2-predictor"}
+
+
+@pytest.mark.parametrize("gpu", ["gpu-whole", "gpu-mig", "gpu-time-slicing"])
+def test_components_may_stand_in_any_order_but_the_canary_behind_its_gpu(gpu: str):
+    made = {
+        yaml.safe_dump(sorted(endpoint_with(*order), key=lambda each: (each["kind"], each["metadata"]["name"])))
+        for order in permutations([gpu, "canary", "monitoring", "quota"])
+        if order.index("canary") > order.index(gpu)
+    }
+    assert len(made) == 1
 
 
 def test_a_mig_slice_is_one_that_the_nodes_layout_has():

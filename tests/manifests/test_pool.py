@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 
 import pytest
 import yaml
@@ -68,9 +69,17 @@ def test_a_gpu_is_left_that_production_cannot_take_and_every_share_fits_the_pool
 @pytest.mark.parametrize("namespace", ["llm", "llm-batch", "llm-experiments"])
 def test_whoever_names_the_class_of_another_or_none_gets_no_gpu(namespace: str):
     own = {"llm": "warmgate-inference", "llm-batch": "warmgate-batch", "llm-experiments": "warmgate-experiment"}
-    for name in [*CLASSES, "", "system-cluster-critical"]:
-        bounds = [int(each[3][f"requests.{GPU}"]) for each in QUOTAS if _of_class(each, namespace, name)]
-        assert (min(bounds) == 0) == (name != own[namespace])
+    for name, resource in product([*CLASSES, "", "system-cluster-critical"], _every_name_of_a_gpu()):
+        bounds = [int(each[3][f"requests.{resource}"]) for each in QUOTAS if _of_class(each, namespace, name)]
+        assert (min(bounds) == 0) == (name != own[namespace]), resource
+
+
+def _every_name_of_a_gpu() -> set[str]:
+    """What the operator's configurations may make of one: itself, a turn on it, a slice of it."""
+    layouts = yaml.safe_load((MANIFESTS / "gpu-operator" / "mig" / "config.yaml").read_text())["mig-configs"]
+    slices = {profile for parts in layouts.values() for part in parts for profile in part.get("mig-devices", {})}
+    assert len(slices) > 1
+    return {GPU, f"{GPU}.shared", *(f"nvidia.com/mig-{profile}" for profile in slices)}
 
 
 @pytest.mark.parametrize("path", ["overlays/gpu-pool", "overlays/canary-rehearsal", *JOBS])
