@@ -12,10 +12,10 @@ from fractions import Fraction
 from typing import Final
 
 from serving.facts.container import Container
-from serving.facts.kserve import SERVING
 from serving.facts.manifests import Bundle, near
 from serving.facts.once import once
 from serving.facts.pods import Workload
+from serving.facts.predictor import SERVING
 from serving.facts.quantity import quantity
 from serving.facts.shape import as_maps, text_map
 

@@ -16,19 +16,18 @@ from serving.facts.merging import filled, merge, overlaid
 from serving.facts.multinode import worker_template
 from serving.facts.pods import Workload
 from serving.facts.predictor import (
-    AUTOSCALER,
     ISVC_LABEL,
-    MODE,
     NOT_CONTAINER,
     NOT_POD,
     RUNTIME_POD,
+    RUNTIMES,
     SERVING,
     TRANSFORMER,
     canaries,
     deployment_name,
+    least_replicas,
     model_of,
     model_path,
-    standard_mode,
 )
 from serving.facts.shape import EMPTY, as_map, as_maps, as_text, as_texts, as_whole, dig, text_map
 
@@ -48,7 +47,7 @@ def runtime_of(bundle: Bundle, document: Document, predictor: Mapping[str, Any])
     if name:
         return bundle.find("ServingRuntime", name, document.namespace) or bundle.find("ClusterServingRuntime", name)
     nodes = isinstance(predictor.get("workerSpec"), Mapping)
-    for kind in ("ServingRuntime", "ClusterServingRuntime"):
+    for kind in RUNTIMES:
         found = [
             each
             for each in bundle.known(kind)
@@ -144,7 +143,7 @@ def _workload(
         spec,
         _labels(document, runtime.spec if runtime else EMPTY, predictor, f"isvc.{deployment}"),
         _annotations(document, runtime.spec if runtime else EMPTY, predictor),
-        replicas=_canary_replicas(document, predictor, canary) if role == "canary" else _replicas(predictor),
+        replicas=_canary_replicas(document, predictor, canary) if role == "canary" else least_replicas(predictor),
         strategy=as_map(predictor.get("deploymentStrategy")) or DEFAULT_STRATEGY,
         role=role,
         runtime=runtime,
@@ -165,17 +164,12 @@ def _annotations(document: Document, runtime: Mapping[str, Any], predictor: Mapp
     return text_map(runtime.get("annotations")) | document.annotations | text_map(predictor.get("annotations"))
 
 
-def _replicas(predictor: Mapping[str, Any]) -> int:
-    given = as_whole(predictor.get("minReplicas"))
-    return 1 if given is None else given
-
-
 def _canary_replicas(document: Document, predictor: Mapping[str, Any], canary: Mapping[str, Any]) -> int:
     """minReplicas if it is set, else the traffic's share of stable's, rounded up: 0 percent gives no Pod at all."""
     given = as_whole(predictor.get("minReplicas"))
     if given is not None:
         return given
-    stable = _replicas(as_map(document.spec.get("predictor")))
+    stable = least_replicas(as_map(document.spec.get("predictor")))
     return -(-stable * (as_whole(canary.get("trafficPercent")) or 0) // 100)
 
 
@@ -266,21 +260,7 @@ def _component(document: Document, component: str, written: Mapping[str, Any]) -
         {key: value for key, value in written.items() if key not in NOT_POD},
         _labels(document, EMPTY, written, f"isvc.{name}", component),
         _annotations(document, EMPTY, written),
-        replicas=_replicas(written),
+        replicas=least_replicas(written),
         strategy=as_map(written.get("deploymentStrategy")) or DEFAULT_STRATEGY,
         role=component,
     )
-
-
-__all__ = [
-    "AUTOSCALER",
-    "MODE",
-    "SERVING",
-    "deployment_name",
-    "inherited",
-    "kserve_workloads",
-    "runtime_of",
-    "standard_mode",
-    "supports",
-    "workloads_of",
-]

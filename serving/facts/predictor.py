@@ -5,17 +5,18 @@ Reads one document; how KServe merges it with a runtime is in `kserve.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.facts.manifests import Document
-from serving.facts.shape import as_map, as_maps, as_text
+from serving.facts.shape import as_map, as_maps, as_text, as_whole
 
 SERVING: Final = "kserve-container"
 TRANSFORMER: Final = "transformer-container"
 MODE: Final = "serving.kserve.io/deploymentMode"
 AUTOSCALER: Final = "serving.kserve.io/autoscalerClass"
 ISVC_LABEL: Final = "serving.kserve.io/inferenceservice"
+RUNTIMES: Final = ("ServingRuntime", "ClusterServingRuntime")  # the namespace's own come before the cluster's
 # the older form of a model: the webhook turns `sklearn: {...}` into `model: {modelFormat: {name: sklearn}, ...}`
 FRAMEWORKS: Final = (
     "sklearn",
@@ -117,3 +118,17 @@ def canaries(document: Document) -> list[tuple[int, Mapping[str, Any]]]:
     if not isinstance(given, list):
         return []
     return [(number, each) for number, each in enumerate(given) if isinstance(each, Mapping)]
+
+
+def components(document: Document) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Everything of an InferenceService that becomes Pods, as written: predictor, transformer, explainer, canaries."""
+    for name in ("predictor", "transformer", "explainer"):
+        yield f"spec.{name}", as_map(document.spec.get(name))
+    for number, canary in canaries(document):
+        yield f"spec.canary[{number}].predictor", as_map(canary.get("predictor"))
+
+
+def least_replicas(predictor: Mapping[str, Any]) -> int:
+    """The minReplicas of a predictor or a component; one where it states none."""
+    given = as_whole(predictor.get("minReplicas"))
+    return 1 if given is None else given

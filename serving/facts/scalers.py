@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from serving.facts.kserve import AUTOSCALER, standard_mode
 from serving.facts.manifests import Bundle, Document, near
 from serving.facts.once import once
 from serving.facts.pods import Workload
+from serving.facts.predictor import AUTOSCALER, standard_mode
 from serving.facts.shape import as_map, as_maps, as_text, as_whole, dig
 
 RESOURCES: Final = ("cpu", "memory")

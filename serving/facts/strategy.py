@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from serving.facts.kserve import standard_mode
 from serving.facts.pods import Workload
+from serving.facts.predictor import standard_mode
 from serving.facts.shape import as_map, as_text, as_whole, dig
 
 ROLLING: Final = "RollingUpdate"

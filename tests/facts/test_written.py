@@ -38,5 +38,15 @@ def test_canaries_workers_and_transformers_are_written_too():
     ]
 
 
+def test_a_model_in_its_older_form_is_written_too():
+    service = {
+        "kind": "InferenceService",
+        "metadata": {"name": "a"},
+        "spec": {"predictor": {"huggingface": {"image": "server:latest"}}},
+    }
+    ((_, container),) = written_containers(bundle([service]))
+    assert (container.path, container.image) == ("spec.predictor.huggingface", "server:latest")
+
+
 def test_what_a_cluster_said_was_not_written():
     assert written_containers(bundle([], live=base("deployment"))) == ()

@@ -5,16 +5,17 @@ KServe's validating webhook is written in Go and runs in the cluster only; these
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.codes.lint import CANARY_CACHE, CANARY_PROMOTABLE, CANARY_REPLICAS, CANARY_SCALER, CANARY_URI
 from serving.facts.manifests import Bundle, Document
 from serving.facts.merging import overlaid
-from serving.facts.predictor import AUTOSCALER, canaries, model_of, model_path, storage_uri
+from serving.facts.model_cache import OPTED_OUT, cache_of
+from serving.facts.predictor import AUTOSCALER, canaries, least_replicas, model_of, model_path, storage_uri
 from serving.facts.shape import as_map, as_text, as_whole, dig
-from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
-from serving.judge.lint.subjects import held_or
+from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, held_or
 
 EXPLICIT: Final = ("runtime", "command", "args", "env", "resources")
 
@@ -79,7 +80,7 @@ def _uri_path(predictor: Mapping[str, Any]) -> str:
 
 def _replicas(bundle: Bundle) -> Iterator[Look]:
     for document, stable in with_canaries(bundle):
-        most = 1 if as_whole(stable.get("minReplicas")) is None else as_whole(stable.get("minReplicas"))
+        most = least_replicas(stable)
         for number, canary in canaries(document):
             path = f"spec.canary[{number}].predictor.minReplicas"
             given = as_whole(dig(canary, "predictor.minReplicas"))
@@ -89,7 +90,7 @@ def _replicas(bundle: Bundle) -> Iterator[Look]:
                 yield Fault(document, path, observed, "at least 1 Pod", "set minReplicas: 1", who)
             elif given is not None and given < 1:
                 yield Fault(document, path, f"minReplicas: {given}", "at least 1 Pod", "set minReplicas: 1", who)
-            elif given is not None and most is not None and given > most:
+            elif given is not None and given > most:
                 observed, remedy = f"minReplicas: {given}, stable's {most}", f"set minReplicas to {most} or fewer"
                 yield Fault(document, path, observed, f"at most stable's minReplicas, {most}", remedy, who)
             else:
@@ -108,16 +109,12 @@ def _scaler(bundle: Bundle) -> Iterator[Look]:
 
 
 def _cache(bundle: Bundle) -> Iterator[Look]:
-    caches = [*bundle.known("LocalModelCache"), *bundle.known("LocalModelNamespaceCache")]
     for document, stable in with_canaries(bundle):
-        uri = storage_uri(stable)
-        found = next((each for each in caches if _caches(each, document, uri)), None)
-        if found is None or "serving.kserve.io/disable-localmodel" in document.annotations:
+        found = cache_of(bundle, document, storage_uri(stable))
+        if found is None:
             yield Held(document)
         else:
-            remedy = (
-                'annotate it with serving.kserve.io/disable-localmodel: "true", or keep weights on pvc:// or oci://'
-            )
+            remedy = f'annotate it with {OPTED_OUT}: "true", or keep weights on pvc:// or oci://'
             yield Fault(
                 document,
                 "spec.canary",
@@ -125,13 +122,6 @@ def _cache(bundle: Bundle) -> Iterator[Look]:
                 "no model cache of stable's URI",
                 remedy,
             )
-
-
-def _caches(cache: Document, document: Document, uri: str) -> bool:
-    source = as_text(cache.spec.get("sourceModelUri")).rstrip("/")
-    if cache.kind == "LocalModelNamespaceCache" and cache.namespace not in ("", document.namespace):
-        return False
-    return bool(source) and (uri == source or uri.startswith(f"{source}/"))
 
 
 def _promotable(bundle: Bundle) -> Iterator[Look]:
@@ -179,8 +169,7 @@ def _dropped(stable: Mapping[str, Any], canary: Mapping[str, Any], path: str = "
         if isinstance(value, Mapping) and value:
             yield from _dropped(as_map(before), value, f"{path}{key}.")
         elif value in (None, 0, False, "", [], {}) and before and key != "minReplicas":
-            shown = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else str(value)
-            yield f"{path}{key}", f"{key}: {shown}"
+            yield f"{path}{key}", f"{key}: {json.dumps(value)}"
 
 
 RULES: Final = (

@@ -8,13 +8,12 @@ from typing import Any, Final
 
 from serving.codes.lint import CANARY_ACCEPTED
 from serving.facts.manifests import Bundle, Document
-from serving.facts.predictor import FRAMEWORKS, MODE, SERVING, canaries
+from serving.facts.predictor import FRAMEWORKS, MODE, SERVING, canaries, standard_mode
 from serving.facts.shape import as_map, as_maps, as_text, as_whole
 from serving.judge.lint.canary import canary_name, with_canaries
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 NAME: Final = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-STANDARD: Final = ("Standard", "RawDeployment")  # the webhook renames the older one before it validates
 FORBIDDEN: Final = ("workerSpec", "maxReplicas", "scaleTarget", "scaleMetric", "autoScaling")
 
 Trouble = tuple[str, str, str, str]  # member, observed, expected, remedy
@@ -46,13 +45,13 @@ def _accepted(bundle: Bundle) -> Iterator[Look]:
 
 def _ignores_share(document: Document) -> bool:
     given = as_map(document.spec.get("predictor")).get("canaryTrafficPercent")
-    return given is not None and document.annotations.get(MODE) in STANDARD
+    return given is not None and standard_mode(document) is True
 
 
 def _whole(document: Document) -> Iterator[Look]:
     """What concerns all canaries together."""
     mode = document.annotations.get(MODE)
-    if mode not in STANDARD:
+    if standard_mode(document) is not True:
         observed = "no deploymentMode" if mode is None else f"deploymentMode {mode}"
         path, remedy = f'metadata.annotations["{MODE}"]', f"annotate the InferenceService with {MODE}: Standard"
         yield Fault(document, path, observed, "deploymentMode Standard", remedy)

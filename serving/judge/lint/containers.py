@@ -11,45 +11,23 @@ from serving.facts.container import Container
 from serving.facts.manifests import Bundle, Document
 from serving.facts.multinode import WORKER
 from serving.facts.pods import Workload
-from serving.facts.predictor import FRAMEWORKS, SERVING, model_of
+from serving.facts.predictor import RUNTIMES, SERVING, model_of
 from serving.facts.shape import as_map, as_maps, as_text
-from serving.facts.workloads import workloads
-from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
-from serving.judge.lint.subjects import held_or, predictors
-
-RUNTIMES: Final = ("ServingRuntime", "ClusterServingRuntime")
+from serving.facts.workloads import of_document, workloads
+from serving.facts.written import containers_of
+from serving.judge.lint.rule import Fault, Look, Rule, Severity, held_or
+from serving.judge.lint.subjects import predictors, written_predictor
 
 
 def _pythonpath(bundle: Bundle) -> Iterator[Look]:
+    remedy = "install the code into the image, or set PYTHONPATH in the image itself"
     for document in bundle.of("InferenceService", *RUNTIMES):
-        setting = [each for each in _written(document) if "PYTHONPATH" in each.env_names]
-        for container in setting:
-            remedy = "install the code into the image, or set PYTHONPATH in the image itself"
-            yield Fault(document, f"{container.path}.env", "PYTHONPATH is set", "no PYTHONPATH", remedy)
-        if not setting:
-            yield Held(document)
-
-
-def _written(document: Document) -> Iterator[Container]:
-    """Every container in the document whose environment KServe's webhooks read, or will at a promotion."""
-    if document.kind in RUNTIMES:
-        yield from _pod(document.spec, "spec")
-        yield from _pod(as_map(document.spec.get("workerSpec")), "spec.workerSpec")
-        return
-    parts = [(path, predictor) for path, predictor, _ in predictors(document)]
-    parts += [(f"spec.{name}", as_map(document.spec.get(name))) for name in ("transformer", "explainer")]
-    for path, part in parts:
-        yield from _pod(part, path)
-        yield from _pod(as_map(part.get("workerSpec")), f"{path}.workerSpec")
-        for member in ("model", *FRAMEWORKS):
-            if isinstance(part.get(member), Mapping):
-                yield Container(as_map(part.get(member)), f"{path}.{member}")
-
-
-def _pod(spec: Mapping[str, Any], path: str) -> Iterator[Container]:
-    for member in ("initContainers", "containers"):
-        for number, body in enumerate(as_maps(spec.get(member))):
-            yield Container(body, f"{path}.{member}[{number}]")
+        faults = [
+            Fault(document, f"{each.path}.env", "PYTHONPATH is set", "no PYTHONPATH", remedy)
+            for each in containers_of(bundle, document)
+            if "PYTHONPATH" in each.env_names
+        ]
+        yield from held_or(document, faults)
 
 
 def _port_names(bundle: Bundle) -> Iterator[Look]:
@@ -74,13 +52,9 @@ def _home(workload: Workload, container: Container) -> tuple[Document, str]:
     )
     if workload.runtime is None or number is None or container.name != SERVING:
         return workload.document, f"{container.path}.ports"
-    part = next((each for path, each, _ in predictors(workload.document) if path == workload.path), {})
-    own = (model_of(part) or {}).get("ports")
-    return (
-        (workload.document, f"{container.path}.ports")
-        if own
-        else (workload.runtime, f"spec.containers[{number}].ports")
-    )
+    if (model_of(written_predictor(workload)) or {}).get("ports"):
+        return workload.document, f"{container.path}.ports"
+    return workload.runtime, f"spec.containers[{number}].ports"
 
 
 def _wrong_names(document: Document, path: str, container: Container) -> Iterator[Fault]:
@@ -102,9 +76,6 @@ def _wrong_names(document: Document, path: str, container: Container) -> Iterato
 
 
 def _serving_first(bundle: Bundle) -> Iterator[Look]:
-    made: dict[int, list[Workload]] = {}
-    for workload in workloads(bundle):
-        made.setdefault(id(workload.document), []).append(workload)
     for document in bundle.of(*RUNTIMES):
         if document.spec.get("multiModel") is not True:
             yield from held_or(document, list(_runtime_faults(document)))
@@ -112,7 +83,7 @@ def _serving_first(bundle: Bundle) -> Iterator[Look]:
         faults: list[Fault] = []
         for path, predictor, canary in predictors(document):
             faults += _predictor_faults(document, path, predictor, canary)
-        for workload in made.get(id(document), ()):
+        for workload in of_document(bundle, document):
             faults += _doubled(workload)
         yield from held_or(document, faults)
 

@@ -17,7 +17,7 @@ from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.shape import as_map, as_maps, as_text, dig, text_map
 from serving.facts.written import written_containers
 from serving.judge.lint.credential_shapes import asks_for_secret, is_literal, is_secret, looks_random, shape
-from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
+from serving.judge.lint.rule import Fault, Look, Rule, Severity, held_or
 
 NOT_SEARCHED: Final = frozenset({"CustomResourceDefinition", "SealedSecret", "Secret"})
 FILLED_BY_OTHERS: Final = frozenset({"helm.sh/release.v1", "kubernetes.io/service-account-token"})
@@ -40,10 +40,7 @@ def _hidden(bundle: Bundle) -> Iterator[Look]:
     for document in bundle.documents:
         if document.source == CLUSTER:
             continue
-        faults = list(_faults(document, containers.get(id(document), [])))
-        yield from faults
-        if not faults:
-            yield Held(document)
+        yield from held_or(document, list(_faults(document, containers.get(id(document), []))))
 
 
 def _faults(document: Document, containers: list[Container]) -> Iterator[Fault]:

@@ -8,9 +8,10 @@ from typing import Final
 
 from serving.codes.lint import IMAGE_PINNED
 from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.shape import as_map, as_maps, as_text, dig
+from serving.facts.predictor import components, model_of, model_path
+from serving.facts.shape import as_maps, as_text, dig
 from serving.facts.workloads import workloads
-from serving.facts.written import COMPONENTS, written_containers
+from serving.facts.written import written_containers
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 MOVING: Final = re.compile(r"latest(-.*)?|nightly", re.IGNORECASE)
@@ -47,14 +48,10 @@ def _images(bundle: Bundle) -> Iterator[tuple[Document, str, str, str]]:
 
 def _model_images(document: Document) -> Iterator[tuple[Document, str, str, str]]:
     """Models that are images: `oci://`, whose weights move with the tag."""
-    places = [(f"spec.{each}", as_map(document.spec.get(each))) for each in COMPONENTS]
-    for number, canary in enumerate(as_maps(document.spec.get("canary"))):
-        places.append((f"spec.canary[{number}].predictor", as_map(canary.get("predictor"))))
-    for path, component in places:
-        uri = as_text(dig(component, "model.storageUri"))
-        scheme, separator, image = uri.partition("://")
+    for path, component in components(document):
+        scheme, separator, image = as_text((model_of(component) or {}).get("storageUri")).partition("://")
         if separator and scheme in ("oci", "oci+native", "oci+fetch"):
-            yield document, f"{path}.model.storageUri", image, document.id
+            yield document, f"{path}.{model_path(component)}.storageUri", image, document.id
 
 
 def _problem(image: str) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 
 from serving.codes.lint import LABELS_OURS, METADATA_CONSTANT, RUNTIME_VERSIONED
 from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.predictor import ISVC_LABEL
+from serving.facts.predictor import ISVC_LABEL, RUNTIMES
 from serving.facts.shape import text_map
 from serving.facts.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
@@ -49,7 +49,7 @@ def _copied(bundle: Bundle) -> Iterator[tuple[Document, str, dict[str, str]]]:
         for path, predictor, _ in predictors(document):
             for member in ("labels", "annotations"):
                 yield document, f"{path}.{member}", text_map(predictor.get(member))
-    for runtime in bundle.of("ServingRuntime", "ClusterServingRuntime"):
+    for runtime in bundle.of(*RUNTIMES):
         for member in ("labels", "annotations"):
             if id(runtime) in used:
                 yield runtime, f"spec.{member}", text_map(runtime.spec.get(member))

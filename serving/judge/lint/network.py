@@ -12,9 +12,8 @@ from typing import Any, Final
 from serving.codes.lint import NETWORK_CLOSED
 from serving.facts.manifests import Bundle, Document, near
 from serving.facts.pods import Workload
-from serving.facts.selectors import selects
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig
-from serving.facts.workloads import workloads
+from serving.facts.workloads import pods, workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 GROUP: Final = "networking.k8s.io"
@@ -34,21 +33,15 @@ DIRECTIONS: Final = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}
 
 
 def _closed(bundle: Bundle) -> Iterator[Look]:
-    policies: dict[str, list[Document]] = {}
-    for each in bundle.known("NetworkPolicy"):
-        if each.group == GROUP:
-            policies.setdefault(each.namespace, []).append(each)
+    policies: dict[int, list[Document]] = {}
+    for policy in bundle.known("NetworkPolicy"):
+        for each in pods(bundle).selected(_selector(policy), (policy.namespace,)) if policy.group == GROUP else ():
+            policies.setdefault(id(each), []).append(policy)
     told: set[tuple[int, str]] = set()
     for workload in workloads(bundle):
         if workload.finite or not (workload.engines or (workload.role == "worker" and workload.runs_vllm)):
             continue
-        selecting = [
-            policy
-            for namespace, beside in policies.items()
-            if near(namespace, workload.namespace)
-            for policy in beside
-            if selects(_selector(policy), workload.labels)
-        ]
+        selecting = policies.get(id(workload), [])
         open_policy = next(filter(None, (_opening(policy) for policy in selecting)), None)
         missing = [direction for direction in DIRECTIONS if not any(direction in _types(each) for each in selecting)]
         if open_policy:

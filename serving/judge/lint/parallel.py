@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from serving.codes.lint import GPUS_USED, SHM_LARGE
 from serving.facts.container import Container
 from serving.facts.manifests import Bundle
-from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.quantity import quantity
-from serving.facts.shape import as_map, as_maps, as_text, as_whole, dig
-from serving.facts.workloads import workloads
+from serving.facts.shape import as_count, as_map, as_maps, as_text, as_whole, dig
+from serving.facts.workloads import of_document, workloads
 from serving.judge.lint.gpus import container_count, container_gpus
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
@@ -70,7 +69,7 @@ def _size(container: Container, name: str) -> int | None:
     value = container.option(name)
     if value is None:
         return 0
-    return int(value) if value.isdecimal() and value.isascii() and len(value) < 6 else None
+    return as_count(value)
 
 
 def _used(bundle: Bundle) -> Iterator[Look]:
@@ -129,7 +128,7 @@ def _workers(bundle: Bundle, workload: Workload) -> int | None:
         return _leader_worker_set(bundle, workload)
     if workload.kind.startswith("Ray"):
         return None
-    mates = [each for each in _siblings(bundle)[id(workload.document)] if each.role == "worker"]
+    mates = [each for each in of_document(bundle, workload.document) if each.role == "worker"]
     if workload.role != "main" or not mates:
         return 0
     if any(each.missing_runtime for each in mates):
@@ -137,18 +136,9 @@ def _workers(bundle: Bundle, workload: Workload) -> int | None:
     return sum((each.replicas or 0) * sum(map(container_count, each.containers)) for each in mates)
 
 
-@once
-def _siblings(bundle: Bundle) -> Mapping[int, list[Workload]]:
-    """The workloads of each document, by its id()."""
-    found: dict[int, list[Workload]] = {}
-    for workload in workloads(bundle):
-        found.setdefault(id(workload.document), []).append(workload)
-    return found
-
-
 def _leader_worker_set(bundle: Bundle, workload: Workload) -> int | None:
     size = as_whole(dig(workload.document.body, "spec.leaderWorkerTemplate.size")) or 1
-    template = next((each for each in _siblings(bundle)[id(workload.document)] if ".workerTemplate" in each.path), None)
+    template = next((each for each in of_document(bundle, workload.document) if ".workerTemplate" in each.path), None)
     return None if template is None else (size - 1) * sum(map(container_count, template.containers))
 
 

@@ -13,8 +13,8 @@ from serving.facts.pods import Workload
 from serving.facts.predictor import AUTOSCALER, MODE
 from serving.facts.shape import as_map, as_text, as_whole
 from serving.facts.workloads import workloads
-from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
-from serving.judge.lint.subjects import held_or, predictors, services_of_models
+from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, held_or
+from serving.judge.lint.subjects import predictors, services_of_models
 
 MODES: Final = ("Standard", "Knative", "ModelMesh")
 LEGACY: Final = {"RawDeployment": "Standard", "Serverless": "Knative"}

@@ -14,9 +14,10 @@ from serving.codes.lint import PROMPTS_PRIVATE, TELEMETRY_OFF
 from serving.facts.container import Container
 from serving.facts.environment import environment, unseen_config_maps
 from serving.facts.manifests import Bundle, Document
-from serving.facts.shape import as_count, as_map, as_maps, as_text, dig
+from serving.facts.predictor import RUNTIMES, components
+from serving.facts.shape import as_count, as_map, as_maps, as_text
 from serving.facts.workloads import workloads
-from serving.facts.written import COMPONENTS, RUNTIMES, written_containers
+from serving.facts.written import written_containers
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 SWITCHES: Final = {  # option -> what it writes
@@ -154,14 +155,10 @@ def _json(container: Container, option: str) -> Mapping[str, Any]:
 
 
 def _loggers(document: Document) -> Iterator[Look]:
-    places = [f"spec.{component}" for component in COMPONENTS]
-    for path in places:
-        if isinstance(dig(document.body, f"{path}.logger"), Mapping):
-            yield _logger(document, f"{path}.logger", as_map(dig(document.body, f"{path}.logger")))
-    for number, canary in enumerate(as_maps(document.spec.get("canary"))):
-        if isinstance(dig(canary, "predictor.logger"), Mapping):
-            path = f"spec.canary[{number}].predictor.logger"
-            yield _logger(document, path, as_map(dig(canary, "predictor.logger")))
+    for path, component in components(document):
+        logger = component.get("logger")
+        if isinstance(logger, Mapping):
+            yield _logger(document, f"{path}.logger", logger)
 
 
 def _logger(document: Document, path: str, logger: Mapping[str, Any]) -> Fault:

@@ -12,12 +12,12 @@ from serving.codes.lint import TARGET_EXISTS
 from serving.facts.kserve import supports
 from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.pods import Workload
-from serving.facts.predictor import model_of
+from serving.facts.predictor import RUNTIMES, model_of
 from serving.facts.services import service_named, services_around
 from serving.facts.shape import as_map, as_maps, as_text, dig
 from serving.facts.workloads import pods, workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
-from serving.judge.lint.subjects import predictors
+from serving.judge.lint.subjects import written_predictor
 
 SCALED: Final[Mapping[str, str]] = {  # kind -> where it names what it scales
     "HorizontalPodAutoscaler": "spec.scaleTargetRef",
@@ -26,7 +26,6 @@ SCALED: Final[Mapping[str, str]] = {  # kind -> where it names what it scales
 }
 MADE: Final = ("Deployment", "LeaderWorkerSet")  # kinds that KServe makes
 ROUTES: Final = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
-RUNTIMES: Final = ("ServingRuntime", "ClusterServingRuntime")
 
 Backend = tuple[Document, str, str, str, str, object]  # document, path, kind, namespace, name, port
 
@@ -125,8 +124,7 @@ def _runtimes(bundle: Bundle) -> Iterator[Look]:
 
 def _model(workload: Workload) -> tuple[Mapping[str, Any], str]:
     stable = as_map(workload.document.spec.get("predictor"))
-    own = next((each for path, each, _ in predictors(workload.document) if path == workload.path), {})
-    return {**(model_of(stable) or {}), **(model_of(own) or {})}, f"{workload.path}.model"
+    return {**(model_of(stable) or {}), **(model_of(written_predictor(workload)) or {})}, f"{workload.path}.model"
 
 
 def _unseen_runtime(workload: Workload, model: Mapping[str, Any], where: str, name: str, asked: bool) -> Look:

@@ -13,8 +13,8 @@ from serving.facts.predictor import SERVING, model_of
 from serving.facts.shape import as_map, as_text, dig, text_map
 from serving.facts.workloads import workloads
 from serving.judge.lint.gpus import gpu_limits, has_claim
-from serving.judge.lint.predictors import predictor_of
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
+from serving.judge.lint.subjects import predictor_of
 
 SERVER_TYPE: Final = "serving.kserve.io/server-type"
 BY_NAME: Final = {"kserve-vllmserver": "vllmserver", "kserve-huggingfaceserver": "huggingfaceserver"}

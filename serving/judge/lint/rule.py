@@ -6,7 +6,7 @@ A check yields Held, Fault or Unclear for every subject that the rule is about, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,6 +55,13 @@ class Unclear:
 
 
 Look = Held | Fault | Unclear
+
+
+def held_or(document: Document, faults: Sequence[Fault]) -> Iterator[Look]:
+    """The faults of one document, or that it held."""
+    yield from faults
+    if not faults:
+        yield Held(document)
 
 
 @dataclass(frozen=True)

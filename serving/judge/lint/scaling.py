@@ -8,9 +8,9 @@ from typing import Final
 
 from serving.codes.lint import SCALE_FITS, SCALE_FROM_ZERO, SCALED_ON_LOAD
 from serving.facts.demand import demand
-from serving.facts.kserve import AUTOSCALER, standard_mode
 from serving.facts.manifests import Bundle
 from serving.facts.pods import Workload
+from serving.facts.predictor import AUTOSCALER, standard_mode
 from serving.facts.promql import selectors
 from serving.facts.scalers import Scaler, Signal, scalers
 from serving.facts.shape import as_maps, as_text, as_whole

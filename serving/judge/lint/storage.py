@@ -8,21 +8,21 @@ from typing import Final
 
 from serving.codes.lint import WEIGHTS_SHARED
 from serving.facts.container import Container
-from serving.facts.manifests import Bundle, near
+from serving.facts.manifests import Bundle
+from serving.facts.model_cache import cache_of
 from serving.facts.pods import Workload
 from serving.facts.predictor import model_of, model_path, storage_uri
 from serving.facts.shape import as_maps, as_text, dig
 from serving.facts.workloads import workloads
 from serving.judge.lint.devices import CLASS
-from serving.judge.lint.predictors import predictor_of
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
+from serving.judge.lint.subjects import predictor_of
 
 DOWNLOADED: Final = re.compile(r"(hf|s3|gs|https?|hdfs|webhdfs|modelscope|oci\+fetch)://", re.IGNORECASE)
 HUB_ID: Final = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")  # `Qwen/Qwen3-0.6B`
 CACHE_PATH: Final = re.compile(r"cache|hugging|(^|/)hf|hub|download", re.IGNORECASE)
 AGENT_CACHE: Final = "/cache/huggingface"  # HF_HOME of this project's image
 CACHE_VARIABLES: Final = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "TRANSFORMERS_CACHE", "XDG_CACHE_HOME")
-OPTED_OUT: Final = "serving.kserve.io/disable-localmodel"
 
 
 def _shared(bundle: Bundle) -> Iterator[Look]:
@@ -91,7 +91,7 @@ def _fetched(bundle: Bundle, workload: Workload, path: str, source: str, into: s
     if source.startswith("/"):
         return bool(into)
     if not path.endswith(".args"):
-        return bool(DOWNLOADED.match(source)) and not _on_nodes(bundle, workload, source)
+        return bool(DOWNLOADED.match(source)) and cache_of(bundle, workload.document, source) is None
     return into != "shared"
 
 
@@ -126,18 +126,6 @@ def _volume(workload: Workload, container: Container, path: str) -> tuple[str, s
         return name, "persistentVolumeClaim"
     kind = next((key for key in volume if key != "name"), "emptyDir")
     return name, "emptyDir" if kind == "ephemeral" else kind  # both are new with every Pod
-
-
-def _on_nodes(bundle: Bundle, workload: Workload, uri: str) -> bool:
-    """Does a LocalModelCache keep this model on the nodes?"""
-    if workload.says(OPTED_OUT) == "true":
-        return False
-    sources = [
-        as_text(each.spec.get("sourceModelUri"))
-        for each in bundle.known("LocalModelCache", "LocalModelNamespaceCache")
-        if near(each.namespace, workload.namespace)
-    ]
-    return any(source and f"{uri}/".startswith(f"{source.rstrip('/')}/") for source in sources)
 
 
 RULES: Final = (

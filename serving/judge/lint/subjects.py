@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from serving.facts.kserve import inherited
 from serving.facts.manifests import Bundle, Document
 from serving.facts.pods import Workload
 from serving.facts.predictor import FRAMEWORKS, canaries, model_of
-from serving.facts.shape import as_map, as_text, dig
+from serving.facts.shape import EMPTY, as_map, as_text, dig
 from serving.facts.workloads import workloads
-from serving.judge.lint.rule import Fault, Held, Look
 
 CLASSICAL: Final = frozenset(FRAMEWORKS) - {"huggingface", "pytorch", "triton"}
 
@@ -39,8 +39,16 @@ def predictors(document: Document) -> Iterator[tuple[str, Mapping[str, Any], boo
         yield f"spec.canary[{number}].predictor", as_map(canary.get("predictor")), True
 
 
-def held_or(document: Document, faults: Sequence[Fault]) -> Iterator[Look]:
-    """The faults of one document, or that it held."""
-    yield from faults
-    if not faults:
-        yield Held(document)
+def written_predictor(workload: Workload) -> Mapping[str, Any]:
+    """The predictor, stable's or a canary's, that a person wrote for these Pods; empty for all other Pods."""
+    if workload.kind != "InferenceService":
+        return EMPTY
+    return next((each for path, each, _ in predictors(workload.document) if path == workload.path), EMPTY)
+
+
+def predictor_of(workload: Workload) -> Mapping[str, Any]:
+    """The predictor of these Pods, with what a canary inherits from stable; empty for all other Pods."""
+    written = written_predictor(workload)
+    if workload.role != "canary":
+        return written
+    return inherited(as_map(workload.document.spec.get("predictor")), written)

@@ -51,9 +51,10 @@ def test_a_cache_on_the_nodes_shares_a_download():
     assert said("WG375", *kserve("hf://a/bc", cache("hf://a/b")))
 
 
-def test_one_who_opted_out_of_the_cache_downloads():
+@pytest.mark.parametrize("value", ["true", "false", ""])  # KServe looks whether the annotation is there
+def test_one_who_opted_out_of_the_cache_downloads(value: str):
     documents = kserve("hf://a/b", cache("hf://a/b"))
-    documents[2]["metadata"]["annotations"]["serving.kserve.io/disable-localmodel"] = "true"
+    documents[2]["metadata"]["annotations"]["serving.kserve.io/disable-localmodel"] = value
     assert said("WG375", *documents)
 
 
