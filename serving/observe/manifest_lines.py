@@ -7,6 +7,7 @@ Never raises: where a path is not in the text, as a default or a merged part is 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +20,7 @@ BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what ends a line in 
 STEP: Final = re.compile(r'\["(?P<key>[^"]*)"\]|\[(?P<number>\d+)\]')
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """A line, counted from 0, and what stands below it: by its key, or by its number in a list."""
 
@@ -46,9 +47,9 @@ class Lines:
         return start + _nearest(self._trees[start], path).line
 
     def _part(self, start: int) -> str:
-        following = next((each for each in self._starts if each > start), len(self._offsets) + 1)
-        ends = [*self._offsets, len(self._text)]
-        return self._text[ends[min(start, len(ends)) - 1] : ends[min(following, len(ends)) - 1]]
+        offsets, following = self._offsets, bisect_right(self._starts, start)
+        end = offsets[self._starts[following] - 1] if following < len(self._starts) else len(self._text)
+        return self._text[offsets[min(start, len(offsets)) - 1] : end]
 
 
 def _nearest(node: Node, path: str) -> Node:
@@ -84,29 +85,29 @@ def _read(parser: Any, root: Node) -> None:
     key: list[str | None] = []  # the one that waits for its value, of each that is open
     while True:
         event = parser.get_event()
-        if isinstance(event, events.DocumentEndEvent | events.StreamEndEvent):
-            return
-        if isinstance(event, events.StreamStartEvent | events.DocumentStartEvent):
-            continue
-        if isinstance(event, events.CollectionEndEvent):
+        kind = type(event)
+        if kind is events.MappingEndEvent or kind is events.SequenceEndEvent:
             stack.pop()
             key.pop()
             continue
-        line = event.start_mark.line
-        opens = isinstance(event, events.CollectionStartEvent)
+        if kind is events.DocumentEndEvent or kind is events.StreamEndEvent:
+            return
+        if kind is events.StreamStartEvent or kind is events.DocumentStartEvent:
+            continue
         if not stack:
             node = root
         else:
             parent, mapping = stack[-1]
-            if mapping and key[-1] is None:
-                key[-1] = name = event.value if isinstance(event, events.ScalarEvent) else ""
-                parent.below[name] = Node(line)
+            name = key[-1]
+            if not mapping:
+                node = parent.below[len(parent.below)] = Node(event.start_mark.line)
+            elif name is None:
+                key[-1] = name = event.value if kind is events.ScalarEvent else ""
+                parent.below[name] = Node(event.start_mark.line)
                 continue
-            if mapping:
-                node = parent.below[str(key[-1])]
-                key[-1] = None
             else:
-                node = parent.below[len(parent.below)] = Node(line)
-        if opens:
-            stack.append((node, isinstance(event, events.MappingStartEvent)))
+                node = parent.below[name]
+                key[-1] = None
+        if kind is events.MappingStartEvent or kind is events.SequenceStartEvent:
+            stack.append((node, kind is events.MappingStartEvent))
             key.append(None)
