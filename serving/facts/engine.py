@@ -6,13 +6,17 @@ The agent's defaults stand here a second time, for judges that may not know the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from serving.facts.container import ENGINE_WORD, Container
+from serving.facts.environment import environment, unseen_config_maps
+from serving.facts.manifests import Bundle
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.shape import as_count, as_map, as_maps, as_texts, as_whole, dig
+from serving.facts.workloads import workloads
 
 AGENT_DEFAULTS: Final[Mapping[str, float]] = {
     "admin_port": 8081,
@@ -21,8 +25,8 @@ AGENT_DEFAULTS: Final[Mapping[str, float]] = {
     "drain_timeout": 60,
 }
 TEARDOWN_S: Final = 10.0  # engine and agent leaving after the last stream
-ENGINE_TIMEOUT: Final = "VLLM_ENGINE_READY_TIMEOUT_S"
-ENGINE_TIMEOUT_DEFAULT_S: Final = 600
+READY_TIMEOUT: Final = "VLLM_ENGINE_READY_TIMEOUT_S"
+READY_TIMEOUT_DEFAULT_S: Final = 600
 ENGINE_PORT: Final = 8000
 LOAD: Final = "warmgate/load-seconds"
 SLEEP: Final = re.compile(r"\bsleep\s+(\d{1,9}(?:\.\d{1,6})?)([smh]?)\b")
@@ -42,6 +46,8 @@ class Engine:
 
     workload: Workload
     container: Container
+    environment: Mapping[str, str | None]  # as far as the documents tell it
+    takes_unseen_env: bool  # are there whole objects of variables (envFrom) that the documents do not show?
 
     @property
     def who(self) -> str:
@@ -65,9 +71,9 @@ class Engine:
 
     def variable(self, name: str, default: float) -> float | Unknown:
         """A number in the environment, or its default; Unknown where it comes from elsewhere or is no number."""
-        text = self.container.env.get(name)
+        text = self.environment.get(name)
         if text is None:
-            return Unknown(f"{name} comes from another object") if name in self.container.env_names else default
+            return Unknown(f"{name} comes from another object") if name in self.environment else default
         number = seconds(text) if text else default
         return Unknown(f"{name} is {text!r}") if number is None else number
 
@@ -110,11 +116,6 @@ class Engine:
         units = {"": 1, "s": 1, "m": 60, "h": 3600}
         return sum(float(number) * units[unit] for number, unit in SLEEP.findall(command))
 
-    @property
-    def takes_unseen_env(self) -> bool:
-        """Does it take whole objects as environment (envFrom)?"""
-        return bool(as_maps(self.container.body.get("envFrom")))
-
 
 def load_seconds(workload: Workload) -> float | None:
     """The load time that the Pods declare, or None where none (or no positive number) is declared."""
@@ -122,17 +123,28 @@ def load_seconds(workload: Workload) -> float | None:
     return number if number else None
 
 
-def engines(workloads: tuple[Workload, ...]) -> Iterator[Engine]:
+@once
+def engines(bundle: Bundle) -> tuple[Engine, ...]:
     """The vLLM servers that answer HTTP for as long as they live: no workers of another node, no finite work.
 
     Pods whose runtime nobody told are left out: what they contain is not known.
     """
-    for workload in workloads:
-        if workload.finite or workload.role == "worker" or workload.missing_runtime or WORKERS.search(workload.path):
-            continue
-        for container in workload.engines:
-            if "headless" not in container.options:
-                yield Engine(workload, container)
+    return tuple(engine for workload in workloads(bundle) for engine in engines_of(bundle, workload))
+
+
+@once
+def engines_of(bundle: Bundle, workload: Workload) -> tuple[Engine, ...]:
+    """Those of one workload."""
+    if workload.finite or workload.role == "worker" or workload.missing_runtime or WORKERS.search(workload.path):
+        return ()
+    return tuple(_engine(bundle, workload, each) for each in workload.engines if "headless" not in each.options)
+
+
+def _engine(bundle: Bundle, workload: Workload, container: Container) -> Engine:
+    seen = environment(bundle, workload.namespace, container)
+    secrets = any("secretRef" in each for each in as_maps(container.body.get("envFrom")))
+    unseen = secrets or bool(unseen_config_maps(bundle, workload.namespace, container))
+    return Engine(workload, container, seen, unseen)
 
 
 def seconds(text: str) -> float | None:

@@ -8,14 +8,13 @@ from serving.agent.settings import TEARDOWN_S as AGENTS_TEARDOWN_S
 from serving.agent.settings import Settings
 from serving.facts.engine import AGENT_DEFAULTS, TEARDOWN_S, Engine, Unknown, engines
 from serving.facts.manifests import Bundle, Document
-from serving.facts.workloads import workloads
 
 
-def pod(container: dict[str, Any], kind: str = "Deployment", **spec: Any) -> list[Engine]:
+def pod(container: dict[str, Any], *others: dict[str, Any], kind: str = "Deployment", **spec: Any) -> list[Engine]:
     container = {"name": "engine", "image": "warmgate:0.1.0", **container}
     template = {"template": {"spec": {"containers": [container], **spec}}}
     body = {"kind": kind, "metadata": {"name": "qwen"}, "spec": template}
-    return list(engines(workloads(Bundle((Document("test.yaml", 0, 1, body),)))))
+    return list(engines(Bundle(tuple(Document("test.yaml", 0, 1, each) for each in (body, *others)))))
 
 
 def engine(**container: Any) -> Engine:
@@ -35,6 +34,15 @@ def test_an_option_of_the_agent_comes_before_its_variable_and_that_before_the_de
     assert engine(env=env).agent("lame_duck") == 10
     command = ["warmgate", "serve", "--lame-duck=15", "--", "--model=m"]
     assert engine(env=env, command=command).agent("lame_duck") == 15
+
+
+def test_a_variable_of_a_config_map_counts_where_the_documents_have_it():
+    container = {"envFrom": [{"configMapRef": {"name": "tuned"}}]}
+    tuned = {"kind": "ConfigMap", "metadata": {"name": "tuned"}, "data": {"WARMGATE_LAME_DUCK": "30"}}
+    (found,) = pod(container, tuned)
+    assert (found.agent("lame_duck"), found.takes_unseen_env) == (30, False)
+    (found,) = pod(container)
+    assert (found.agent("lame_duck"), found.takes_unseen_env) == (5, True)
 
 
 @pytest.mark.parametrize(

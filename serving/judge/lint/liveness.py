@@ -9,7 +9,6 @@ from serving.codes.lint import LIVENESS_PATIENT, LIVENESS_WAITS
 from serving.facts.engine import Engine, engines
 from serving.facts.manifests import Bundle
 from serving.facts.probe import Probe, port_number, probe
-from serving.facts.workloads import workloads
 from serving.judge.lint.probes import HOLLOW_WORDS, READY_PATHS
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
@@ -19,7 +18,7 @@ OFTEN_S: Final = 60  # with a shorter timeout every look of a whole minute must 
 
 
 def _patient(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
+    for each in engines(bundle):
         asked = probe(each.container, "liveness")
         if not asked:
             continue
@@ -58,7 +57,7 @@ def _asks_engine(each: Engine, asked: Probe) -> bool:
 
 
 def _waits(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
+    for each in engines(bundle):
         asked = probe(each.container, "liveness")
         if not asked or each.load_s is None:
             continue

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from serving.codes.lint import PORT_EXISTS
-from serving.facts.engine import Engine, engines
+from serving.facts.engine import engines_of
 from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.pods import Workload
 from serving.facts.services import AGENT_PORT, Service, selected, service_named, services, services_around
@@ -37,7 +37,9 @@ def _services(bundle: Bundle) -> Iterator[Look]:
         for port in service.ports:
             if service.made_for is not None and port.target == AGENT_PORT:
                 continue
-            yield _judged(service.document, port.path, port.target, chosen, f"{_called(service)} port {port.number}")
+            yield _judged(
+                bundle, service.document, port.path, port.target, chosen, f"{_called(service)} port {port.number}"
+            )
 
 
 def _called(service: Service) -> str:
@@ -49,7 +51,9 @@ def _seen(found: Sequence[Workload]) -> bool:
     return bool(found) and not any(each.missing_runtime for each in found)
 
 
-def _judged(document: Document, path: str, target: str | int, chosen: Sequence[Workload], whose: str) -> Look:
+def _judged(
+    bundle: Bundle, document: Document, path: str, target: str | int, chosen: Sequence[Workload], whose: str
+) -> Look:
     """One reference to a port of Pods, by name or by number."""
     declared = [
         (as_text(port.get("name")), as_whole(port.get("containerPort")))
@@ -66,7 +70,7 @@ def _judged(document: Document, path: str, target: str | int, chosen: Sequence[W
             observed = f"{whose} leads to port {target}, which no container declares"
             remedy = f"use one of the declared names: {', '.join(names)}" if names else f"declare a port named {target}"
             return Fault(document, path, observed, "a port that the selected Pods declare", remedy)
-    silent = _silent(numbers, chosen)
+    silent = _silent(bundle, numbers, chosen)
     if silent is None:
         return Held(document)
     wrong, listening = silent
@@ -75,13 +79,13 @@ def _judged(document: Document, path: str, target: str | int, chosen: Sequence[W
     return Fault(document, path, observed, f"one of {heard}", "make --port, containerPort and this number the same")
 
 
-def _silent(numbers: set[int | None], chosen: Sequence[Workload]) -> tuple[int, list[int]] | None:
+def _silent(bundle: Bundle, numbers: set[int | None], chosen: Sequence[Workload]) -> tuple[int, list[int]] | None:
     """A port at which nothing listens, as far as that is known, and those at which something does.
 
     It is known of Pods with one container, a vLLM server whose port was written down.
     """
     for pod in chosen:
-        found: list[Engine] = list(engines((pod,)))
+        found = engines_of(bundle, pod)
         if len(found) != 1 or len(pod.containers) != 1 or found[0].port is None:
             return None
         listening = [each for each in (found[0].port, found[0].admin_port) if each is not None]
@@ -105,7 +109,7 @@ def _pod_monitors(bundle: Bundle) -> Iterator[Look]:
             target = endpoint.get("port", endpoint.get("portNumber", endpoint.get("targetPort")))
             if isinstance(target, str | int) and not isinstance(target, bool):
                 path = f"spec.podMetricsEndpoints[{number}].port"
-                yield _judged(document, path, target, chosen, "the monitor's endpoint")
+                yield _judged(bundle, document, path, target, chosen, "the monitor's endpoint")
 
 
 def _service_monitors(bundle: Bundle) -> Iterator[Look]:
@@ -138,7 +142,7 @@ def _policies(bundle: Bundle) -> Iterator[Look]:
             for at, port in enumerate(as_maps(rule.get("ports"))):
                 target, path = port.get("port"), f"spec.ingress[{number}].ports[{at}].port"
                 if isinstance(target, str):
-                    yield _judged(document, path, target, chosen, "the policy")
+                    yield _judged(bundle, document, path, target, chosen, "the policy")
 
 
 def _backends(bundle: Bundle) -> Iterator[Look]:

@@ -19,7 +19,7 @@ KINDS: Final = ("startup", "readiness", "liveness")
 
 
 def _reaches(bundle: Bundle) -> Iterator[Look]:
-    servers = {id(each.container): each for each in engines(workloads(bundle))}
+    servers = {id(each.container): each for each in engines(bundle)}
     for workload in workloads(bundle):
         if not workload.engines or workload.missing_runtime:
             continue

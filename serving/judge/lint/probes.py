@@ -6,17 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from serving.codes.lint import (
-    ENGINE_TIMEOUT,
-    READINESS_REAL,
-    STARTUP_BUDGET,
-    STARTUP_PROBED,
-)
-from serving.facts import engine as names
-from serving.facts.engine import Engine, Unknown, engines
+from serving.codes.lint import ENGINE_TIMEOUT, READINESS_REAL, STARTUP_BUDGET, STARTUP_PROBED
+from serving.facts.engine import LOAD, READY_TIMEOUT, READY_TIMEOUT_DEFAULT_S, Engine, Unknown, engines
 from serving.facts.manifests import Bundle
 from serving.facts.probe import Probe, port_number, probe
-from serving.facts.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 READY_PATHS: Final = re.compile(r"/readyz|/ready|/startupz|/v2/health/ready|/v2/models/[^/]+/ready")
@@ -30,7 +23,7 @@ AGENT: Final = "{httpGet: {path: /readyz, port: 8081}, periodSeconds: 2, timeout
 
 
 def _startup(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
+    for each in engines(bundle):
         if probe(each.container, "startup"):
             yield Held(each.workload.document)
             continue
@@ -47,8 +40,8 @@ def _startup(bundle: Bundle) -> Iterator[Look]:
 
 
 def _budget(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
-        declared = each.workload.says(names.LOAD)
+    for each in engines(bundle):
+        declared = each.workload.says(LOAD)
         if declared is None:
             continue
         startup = probe(each.container, "startup")
@@ -56,9 +49,9 @@ def _budget(bundle: Bundle) -> Iterator[Look]:
             yield Fault(
                 each.workload.document,
                 "metadata.annotations",
-                f"{names.LOAD} is {declared!r:.60}",
+                f"{LOAD} is {declared!r:.60}",
                 "a number of seconds",
-                f'measure a load and write the seconds, for example {names.LOAD}: "300"',
+                f'measure a load and write the seconds, for example {LOAD}: "300"',
                 each.who,
             )
         elif startup and startup.window_s < each.load_s:
@@ -81,25 +74,25 @@ def _sum(startup: Probe) -> str:
 
 
 def _timeout(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
+    for each in engines(bundle):
         startup = probe(each.container, "startup")
         needed, story = (startup.window_s, _sum(startup)) if startup else (each.load_s, "the declared load")
         if needed is None:
             continue
         agent = each.agent("startup_timeout") if each.under_agent else None
-        default = names.ENGINE_TIMEOUT_DEFAULT_S if agent is None or isinstance(agent, Unknown) else agent
-        bounds = {names.ENGINE_TIMEOUT: each.variable(names.ENGINE_TIMEOUT, default)}
+        default = READY_TIMEOUT_DEFAULT_S if agent is None or isinstance(agent, Unknown) else agent
+        bounds = {READY_TIMEOUT: each.variable(READY_TIMEOUT, default)}
         if agent is not None:
             bounds["WARMGATE_STARTUP_TIMEOUT"] = agent
         good = True
         for name, bound in bounds.items():
-            unseen = each.takes_unseen_env and name not in each.container.env_names
+            unseen = each.takes_unseen_env and name not in each.environment
             path, remedy = f"{each.container.path}.env", f'set {name} to "{needed:g}" or more'
             if isinstance(bound, Unknown) or (bound < needed and unseen):
                 why = bound.why if isinstance(bound, Unknown) else f"{name} may be set by envFrom"
                 yield Unclear(each.workload.document, path, why, f"{remedy} literally", each.who)
             elif bound < needed:
-                said = "" if name in each.container.env_names else " by default"
+                said = "" if name in each.environment else " by default"
                 yield Fault(
                     each.workload.document,
                     path,
@@ -116,7 +109,7 @@ def _timeout(bundle: Bundle) -> Iterator[Look]:
 
 
 def _readiness(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
+    for each in engines(bundle):
         asked = probe(each.container, "readiness")
         path = f"{each.container.path}.readinessProbe"
         remedy = f"set readinessProbe: {AGENT}"

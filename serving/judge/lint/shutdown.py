@@ -9,14 +9,13 @@ from typing import Final
 from serving.codes.lint import ENDPOINTS_LET_GO, GRACE_SUFFICES, STREAMS_DRAINED
 from serving.facts.engine import TEARDOWN_S, Engine, Unknown, engines, seconds
 from serving.facts.manifests import Bundle
-from serving.facts.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 LEAST_PAUSE_S: Final = 3  # EndpointSlices, kube-proxy and gateways have followed by then, in a cluster at rest
 
 
 def _grace(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
+    for each in engines(bundle):
         parts: list[tuple[float | Unknown, str]] = [(each.pre_stop_s, "preStop")]
         if each.under_agent:
             parts += [(each.agent("lame_duck"), "lame duck"), (each.agent("drain_timeout"), "drain")]
@@ -57,7 +56,7 @@ def _drain(each: Engine) -> float | Unknown:
 
 
 def _streams(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
+    for each in engines(bundle):
         path = f"{each.container.path}.args"
         drain = _drain(each)
         asked = each.agent("drain_timeout") if each.under_agent else None
@@ -91,7 +90,7 @@ def _streams(bundle: Bundle) -> Iterator[Look]:
 
 
 def _pause(bundle: Bundle) -> Iterator[Look]:
-    for each in engines(workloads(bundle)):
+    for each in engines(bundle):
         lame = each.agent("lame_duck") if each.under_agent else 0.0
         path = f"{each.container.path}.lifecycle.preStop"
         if isinstance(lame, Unknown):

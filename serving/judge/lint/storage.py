@@ -8,6 +8,7 @@ from typing import Final
 
 from serving.codes.lint import WEIGHTS_SHARED
 from serving.facts.container import Container
+from serving.facts.environment import environment
 from serving.facts.manifests import Bundle
 from serving.facts.model_cache import cache_of
 from serving.facts.pods import Workload
@@ -29,7 +30,7 @@ def _shared(bundle: Bundle) -> Iterator[Look]:
     for workload in workloads(bundle):
         if workload.finite or workload.role == "worker":
             continue
-        sources = [*_uris(workload), *_own(workload)]
+        sources = [*_uris(workload), *_own(bundle, workload)]
         faults = (
             [] if _one_for_development(workload) else [each for each in sources if _fetched(bundle, workload, *each)]
         )
@@ -65,7 +66,7 @@ def _uris(workload: Workload) -> Iterator[tuple[str, str, str]]:
         yield f"{workload.path}.storageUris", as_text(each.get("uri")), ""
 
 
-def _own(workload: Workload) -> Iterator[tuple[str, str, str]]:
+def _own(bundle: Bundle, workload: Workload) -> Iterator[tuple[str, str, str]]:
     """Path, model and volume of every engine whose command names the model, if KServe does not place it."""
     for container in workload.engines:
         model = _model(container)
@@ -73,7 +74,11 @@ def _own(workload: Workload) -> Iterator[tuple[str, str, str]]:
             volume, kind = _volume(workload, container, model)
             yield f"{container.path}.args", model, f"the emptyDir {volume}" if kind == "emptyDir" else ""
         elif model and not container.option("config"):
-            yield f"{container.path}.args", model, "" if DOWNLOADED.match(model) else _cache(workload, container)
+            yield (
+                f"{container.path}.args",
+                model,
+                "" if DOWNLOADED.match(model) else _cache(bundle, workload, container),
+            )
 
 
 def _model(container: Container) -> str:
@@ -95,10 +100,11 @@ def _fetched(bundle: Bundle, workload: Workload, path: str, source: str, into: s
     return into != "shared"
 
 
-def _cache(workload: Workload, container: Container) -> str:
+def _cache(bundle: Bundle, workload: Workload, container: Container) -> str:
     """Where a model of the hub is kept: `shared`, the emptyDir it goes to, or the container's own layer."""
+    seen = environment(bundle, workload.namespace, container)
     stated = container.option("download-dir") or next(
-        (container.env[name] for name in CACHE_VARIABLES if container.env.get(name)),
+        (place for name in CACHE_VARIABLES if (place := seen.get(name))),
         AGENT_CACHE if container.under_agent else "",
     )
     if stated:

@@ -78,3 +78,11 @@ def test_streams_are_drained(container: dict[str, Any], verdict: str | None):
 )
 def test_endpoints_get_the_time_to_let_go(container: dict[str, Any], good: bool):
     assert (said("WG332", deployment(container)) == []) is good
+
+
+def test_numbers_of_a_config_map_are_compared_too():
+    numbers = {"WARMGATE_LAME_DUCK": "10", "WARMGATE_DRAIN_TIMEOUT": "600"}
+    document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "agent", "namespace": "llm"}}
+    container = {"env": [], "envFrom": [{"configMapRef": {"name": "agent"}}]}
+    (finding,) = said("WG330", deployment(container), {**document, "data": numbers})
+    assert finding.expected == "at least 620 s (lame duck 10 + drain 600 + teardown 10)"
