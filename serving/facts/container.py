@@ -47,6 +47,10 @@ class Container:
         """Its name, or the empty string."""
         return as_text(self.body.get("name"))
 
+    def who(self, owner: str) -> str:
+        """How a finding names it: by whose it is, and its own name where it has one."""
+        return f"{owner} ({self.name})" if self.name else owner
+
     @property
     def image(self) -> str:
         """The image reference as written."""

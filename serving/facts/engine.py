@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.facts.container import ENGINE_WORD, Container
+from serving.facts.declared import load_seconds
 from serving.facts.environment import environment, unseen_config_maps
 from serving.facts.manifests import Bundle
 from serving.facts.once import once
 from serving.facts.pods import Workload
-from serving.facts.shape import as_count, as_map, as_maps, as_texts, as_whole, dig
+from serving.facts.shape import as_count, as_map, as_maps, as_seconds, as_texts, as_whole, dig
 from serving.facts.workloads import workloads
 
 AGENT_DEFAULTS: Final[Mapping[str, float]] = {
@@ -28,7 +29,6 @@ TEARDOWN_S: Final = 10.0  # engine and agent leaving after the last stream
 READY_TIMEOUT: Final = "VLLM_ENGINE_READY_TIMEOUT_S"
 READY_TIMEOUT_DEFAULT_S: Final = 600
 ENGINE_PORT: Final = 8000
-LOAD: Final = "warmgate/load-seconds"
 SLEEP: Final = re.compile(r"\bsleep\s+(\d{1,9}(?:\.\d{1,6})?)([smh]?)\b")
 WORKERS: Final = re.compile(r"workerTemplate|workerGroupSpecs|\.worker$")
 
@@ -53,7 +53,7 @@ class Engine:
     def who(self) -> str:
         """How a finding names it: the Pods, and the container where several serve."""
         several = len(self.workload.engines) > 1
-        return f"{self.workload.label} container {self.container.name}" if several else self.workload.label
+        return self.container.who(self.workload.label) if several else self.workload.label
 
     @property
     def under_agent(self) -> bool:
@@ -66,7 +66,7 @@ class Engine:
         text = self.container.option(name.replace("_", "-"))
         if text is None:
             return self.variable(variable, AGENT_DEFAULTS[name])
-        number = seconds(text)
+        number = as_seconds(text)
         return Unknown(f"--{name.replace('_', '-')} is {text!r}") if number is None else number
 
     def variable(self, name: str, default: float) -> float | Unknown:
@@ -74,7 +74,7 @@ class Engine:
         text = self.environment.get(name)
         if text is None:
             return Unknown(f"{name} comes from another object") if name in self.environment else default
-        number = seconds(text) if text else default
+        number = as_seconds(text) if text else default
         return Unknown(f"{name} is {text!r}") if number is None else number
 
     @property
@@ -117,12 +117,6 @@ class Engine:
         return sum(float(number) * units[unit] for number, unit in SLEEP.findall(command))
 
 
-def load_seconds(workload: Workload) -> float | None:
-    """The load time that the Pods declare, or None where none (or no positive number) is declared."""
-    number = seconds(workload.says(LOAD) or "")
-    return number if number else None
-
-
 @once
 def engines(bundle: Bundle) -> tuple[Engine, ...]:
     """The vLLM servers that answer HTTP for as long as they live: no workers of another node, no finite work.
@@ -145,8 +139,3 @@ def _engine(bundle: Bundle, workload: Workload, container: Container) -> Engine:
     secrets = any("secretRef" in each for each in as_maps(container.body.get("envFrom")))
     unseen = secrets or bool(unseen_config_maps(bundle, workload.namespace, container))
     return Engine(workload, container, seen, unseen)
-
-
-def seconds(text: str) -> float | None:
-    """A plain number, or None for any other text."""
-    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text.strip()) else None

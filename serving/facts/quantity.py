@@ -1,4 +1,4 @@
-"""Reads Kubernetes quantities exactly: `24Gi`, `500m`, `1e3`. Decides nothing."""
+"""Reads Kubernetes quantities exactly (`24Gi`, `500m`, `1e3`), and writes them for people. Decides nothing."""
 
 from __future__ import annotations
 
@@ -37,3 +37,14 @@ def whole(text: str) -> int | None:
     """
     number = quantity(text)
     return int(number) if number is not None and number.denominator == 1 else None
+
+
+def shown(amount: Fraction, resource: str) -> str:
+    """An amount as a person would write it: memory and storage in Gi, all else as a number.
+
+    >>> shown(Fraction(3 * 2**29), "limits.memory"), shown(Fraction(1, 2), "cpu"), shown(Fraction(2_000_000), "pods")
+    ('1.5Gi', '0.5', '2000000')
+    """
+    if any(word in resource for word in ("memory", "storage", "hugepages")):
+        return f"{float(amount / 2**30):g}Gi"
+    return str(amount.numerator) if amount.denominator == 1 else f"{float(amount):g}"

@@ -5,11 +5,13 @@ Never as an error: the Kubernetes API rejects a wrong type by itself, and a judg
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 LARGEST: Final = 2**63  # the API's numbers are 64 bits wide
 
 
@@ -63,6 +65,15 @@ def as_count(text: str) -> int | None:
     (8080, None, None, None)
     """
     return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
+def as_seconds(text: str) -> float | None:
+    """The number that a plain decimal spells, or None for any other text.
+
+    >>> as_seconds("2.5"), as_seconds("-1"), as_seconds("5s")
+    (2.5, None, None)
+    """
+    return float(text) if SECONDS.fullmatch(text.strip()) else None
 
 
 def dig(value: object, path: str) -> Any:

@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
+from serving.facts.declared import POOL
 from serving.facts.demand import Demand, demand
 from serving.facts.manifests import CLUSTER, Bundle, Document, near
 from serving.facts.once import once
 from serving.facts.pods import Workload
-from serving.facts.quantity import quantity
+from serving.facts.quantity import quantity, shown
 from serving.facts.scalers import bounds
 from serving.facts.shape import as_maps, as_text, as_texts, as_whole, dig, text_map
 from serving.facts.workloads import workloads
 from serving.judge.lint.gpus import GPU_RESOURCE
 from serving.judge.lint.nodes import allocatable, label_misses, live_nodes, untolerated
 
-POOL: Final = "warmgate/pool-gpus"
+UNSEEN: Final = f"let the reader list it, or state the pool with the annotation {POOL}"
 SLICES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.shared")
 HOOK: Final = "helm.sh/hook"
 NAMED: Final = 4  # documents of a room that a message names one by one
@@ -163,17 +164,10 @@ def sum_of(room: Room, parts: list[Part]) -> str:
     terms = []
     for part in parts:
         if part.amount:
-            count = f"{part.pods}" if part.each == 1 else f"{part.pods} x {written(part.each, room.key)}"
+            count = f"{part.pods}" if part.each == 1 else f"{part.pods} x {shown(part.each, room.key)}"
             terms.append(f"{count} {part.what}")
-    total = written(sum((part.amount for part in parts), Fraction(0)), room.key)
+    total = shown(sum((part.amount for part in parts), Fraction(0)), room.key)
     return f"{' + '.join(terms)} = {total} {room.key if room.quota is None else ''}".strip()
-
-
-def written(amount: Fraction, key: str) -> str:
-    """An amount for people: memory in Gi, all else as a number."""
-    if "memory" in key or "storage" in key:
-        return f"{float(amount / 2**30):g}Gi"
-    return f"{float(amount):g}"
 
 
 def covers(quota: Document, workload: Workload) -> bool:

@@ -51,7 +51,7 @@ def _faults(document: Document, containers: list[Container]) -> Iterator[Fault]:
     reported: set[str] = set()
     for container in containers:
         for path, what, remedy in (*_variables(container), *_words(container), *_headers(container)):
-            who = f"{document.id} ({container.name})" if container.name else document.id
+            who = container.who(document.id)
             reported.add(path)
             yield Fault(document, path, what, EXPECTED, f"{remedy}; replace the value, it is known now", who)
     if document.kind not in NOT_SEARCHED:

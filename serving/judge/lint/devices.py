@@ -7,6 +7,7 @@ from typing import Final
 
 from serving.codes.lint import GPU_NOT_SHARED, GPU_RESOURCE_KNOWN, GPU_WHOLE, MIG_PROFILE_KNOWN
 from serving.facts.container import Container
+from serving.facts.declared import CLASS
 from serving.facts.manifests import Bundle, Document
 from serving.facts.once import once
 from serving.facts.pods import Workload
@@ -19,7 +20,6 @@ from serving.judge.lint.gpus import GPU_RESOURCE, has_claim, selected_values
 from serving.judge.lint.nodes import allocatable, live_nodes, pool, untolerated
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
-CLASS: Final = "warmgate/class"
 PRODUCT: Final = "nvidia.com/gpu.product"
 NOT_PRODUCTION: Final = frozenset({"development", "batch", "experiment"})
 

@@ -35,7 +35,7 @@ def _pinned(bundle: Bundle) -> Iterator[Look]:
 
 def _images(bundle: Bundle) -> Iterator[tuple[Document, str, str, str]]:
     for document, container in written_containers(bundle):
-        who = f"{document.id} ({container.name})" if container.name else document.id
+        who = container.who(document.id)
         yield document, f"{container.path}.image", container.image, who
     for workload in workloads(bundle):
         for number, volume in enumerate(as_maps(workload.spec.get("volumes"))):

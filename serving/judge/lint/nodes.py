@@ -13,7 +13,7 @@ from typing import Any
 from serving.facts.manifests import Bundle, Document
 from serving.facts.once import once
 from serving.facts.pods import Workload
-from serving.facts.quantity import quantity
+from serving.facts.quantity import quantity, shown
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig
 from serving.judge.lint.gpus import AFFINITY, gpu_limits
 
@@ -70,7 +70,7 @@ def refusal(workload: Workload, node: Document, needs: Mapping[str, Fraction]) -
         tuple(label_misses(workload, node)),
         tuple(untolerated(workload, node)),
         tuple(
-            f"{name}: needs {_shown(name, amount)}, has {_shown(name, allocatable(node, name))}"
+            f"{name}: needs {shown(amount, name)}, has {shown(allocatable(node, name), name)}"
             for name, amount in needs.items()
             if amount > allocatable(node, name)
         ),
@@ -149,9 +149,3 @@ def _expression_miss(expression: Mapping[str, Any], labels: Mapping[str, str]) -
             return ""  # the API rejects it
     wanted = f"{operator} {', '.join(values)}".rstrip()
     return "" if holds else f"label {key} is {value if value is not None else 'absent'}, not {wanted}"
-
-
-def _shown(name: str, amount: Fraction) -> str:
-    if name == "memory" or name.startswith(("hugepages-", "ephemeral-storage")):
-        return f"{float(amount / 2**30):.4g} GiB"
-    return f"{float(amount):g}"

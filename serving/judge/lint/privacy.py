@@ -65,7 +65,7 @@ def _subjects(bundle: Bundle) -> Iterator[_Subject]:
 def _subject(bundle: Bundle, document: Document, who: str, container: Container) -> _Subject:
     seen = environment(bundle, document.namespace, container)
     unseen = unseen_config_maps(bundle, document.namespace, container)
-    return _Subject(document, f"{who} ({container.name})", container, seen, unseen)
+    return _Subject(document, container.who(who), container, seen, unseen)
 
 
 def _private(bundle: Bundle) -> Iterator[Look]:

@@ -31,7 +31,7 @@ def _reaches(bundle: Bundle) -> Iterator[Look]:
                 if asked and wrong:
                     good = False
                     observed, expected, remedy = wrong
-                    who = f"{workload.label} container {container.name}"
+                    who = container.who(workload.label)
                     yield Fault(workload.document, f"{asked.path}.port", observed, expected, remedy, who)
         if good and any(probe(container, kind) for container in workload.containers for kind in KINDS):
             yield Held(workload.document)

@@ -7,20 +7,20 @@ from fractions import Fraction
 from typing import Final
 
 from serving.codes.lint import CAPACITY_KEPT, DEADLINE_SUFFICES, SURGE_POSSIBLE
+from serving.facts.declared import for_trying, load_seconds
 from serving.facts.demand import demand
-from serving.facts.engine import load_seconds
 from serving.facts.manifests import Bundle
 from serving.facts.pods import Workload
+from serving.facts.quantity import shown
 from serving.facts.scalers import bounds
 from serving.facts.shape import as_whole
 from serving.facts.strategy import ROLLING, Strategy, strategy
 from serving.facts.workloads import of_document, workloads
-from serving.judge.lint.capacity import Part, Room, neighbours, pods, rooms, sum_of, unadmitted, unseen, written
+from serving.judge.lint.capacity import UNSEEN, Part, Room, neighbours, pods, rooms, sum_of, unadmitted, unseen
 from serving.judge.lint.gpus import asks_for_gpu
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 DEADLINE_S: Final = 600  # Kubernetes' default, and KServe's only value
-CLASS: Final = "warmgate/class"
 KEEP: Final = "{type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"
 
 
@@ -42,11 +42,6 @@ def _kept(bundle: Bundle) -> Iterator[Look]:
             if workload.kind != "StatefulSet":
                 remedy = f"set {how.path}: {_remedy(workload)}"
             yield Fault(workload.document, how.path, lost, "no warm Pod removed first", remedy, workload.label)
-
-
-def for_trying(workload: Workload) -> bool:
-    """Is it declared to be no production, so that a gap in service is nobody's loss?"""
-    return workload.says(CLASS) == "development"
 
 
 def _remedy(workload: Workload) -> str:
@@ -98,8 +93,7 @@ def _surge(bundle: Bundle) -> Iterator[Look]:
 def _rest(bundle: Bundle, workload: Workload, path: str) -> Iterator[Look]:
     missing = unseen(bundle, workload)
     if missing:
-        remedy = "allow `get` and `list` on it, or state the pool with the annotation warmgate/pool-gpus"
-        yield Unclear(workload.document, path, missing, remedy, workload.label)
+        yield Unclear(workload.document, path, missing, UNSEEN, workload.label)
     else:
         yield Held(workload.document)
 
@@ -139,9 +133,9 @@ def _phases(bundle: Bundle, workload: Workload, room: Room, replicas: int, extra
 
 
 def _no_room(workload: Workload, room: Room, parts: list[Part], total: Fraction, extra: int) -> Fault:
-    size = written(room.size, room.key)
+    size = shown(room.size, room.key)
     where = f"{room.name} of {size}" if room.quota is None else f"{room.name}: {size}"
-    remedy = f"raise it to {written(total, room.key)}, or run fewer replicas"
+    remedy = f"raise it to {shown(total, room.key)}, or run fewer replicas"
     if extra:
         remedy += ", or take the loss on purpose: maxSurge 0, maxUnavailable 1 and warmgate/allow with the reason"
     path = strategy(workload)

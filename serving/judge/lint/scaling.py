@@ -12,11 +12,12 @@ from serving.facts.manifests import Bundle
 from serving.facts.pods import Workload
 from serving.facts.predictor import AUTOSCALER, standard_mode
 from serving.facts.promql import selectors
+from serving.facts.quantity import shown
 from serving.facts.scalers import Scaler, Signal, scalers
 from serving.facts.shape import as_maps, as_text, as_whole
 from serving.facts.vllm_metrics import of_vllm
 from serving.facts.workloads import workloads
-from serving.judge.lint.capacity import Part, neighbours, pods, rooms, sum_of, unseen, written
+from serving.judge.lint.capacity import UNSEEN, Part, neighbours, pods, rooms, sum_of, unseen
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 OF_PODS: Final = re.compile(r"(vllm|warmgate)_")  # metrics that the Pods themselves export
@@ -71,14 +72,13 @@ def _fits(bundle: Bundle) -> Iterator[Look]:
                     scaler.document,
                     scaler.path,
                     sum_of(room, parts),
-                    f"no more than {room.name}: {written(room.size, room.key)}",
+                    f"no more than {room.name}: {shown(room.size, room.key)}",
                     f"lower {scaler.path.rpartition('.')[2]}, or add what is missing",
                     workload.label,
                 )
         missing = unseen(bundle, workload)
         if not short and missing:
-            remedy = "allow `get` and `list` on it, or state the pool with the annotation warmgate/pool-gpus"
-            yield Unclear(scaler.document, scaler.path, missing, remedy, workload.label)
+            yield Unclear(scaler.document, scaler.path, missing, UNSEEN, workload.label)
         elif not short and room_seen:
             yield Held(scaler.document)
 

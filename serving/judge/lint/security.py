@@ -80,7 +80,7 @@ def _not_root(bundle: Bundle) -> Iterator[Look]:
                 "non-root, no way to gain privileges, no capabilities",
                 "set runAsNonRoot: true on the Pod, and on the container allowPrivilegeEscalation: false and "
                 "capabilities: {drop: [ALL]}",
-                _who(workload, container),
+                container.who(workload.label),
             )
         else:
             yield Held(workload.document)
@@ -128,7 +128,7 @@ def _read_only(bundle: Bundle) -> Iterator[Look]:
             "readOnlyRootFilesystem is false" if value is False else "readOnlyRootFilesystem is unset",
             "readOnlyRootFilesystem: true",
             "set readOnlyRootFilesystem: true, and mount an emptyDir at /tmp and wherever the engine keeps its caches",
-            _who(workload, container),
+            container.who(workload.label),
         )
 
 
@@ -141,10 +141,6 @@ def _engines(bundle: Bundle) -> Iterator[tuple[Workload, Container]]:
 
 def _context(container: Container) -> Mapping[str, Any]:
     return as_map(container.body.get("securityContext"))
-
-
-def _who(workload: Workload, container: Container) -> str:
-    return f"{workload.label} ({container.name})"
 
 
 RULES: Final = (

@@ -7,8 +7,9 @@ from math import ceil
 from typing import Final
 
 from serving.codes.lint import ENDPOINTS_LET_GO, GRACE_SUFFICES, STREAMS_DRAINED
-from serving.facts.engine import TEARDOWN_S, Engine, Unknown, engines, seconds
+from serving.facts.engine import TEARDOWN_S, Engine, Unknown, engines
 from serving.facts.manifests import Bundle
+from serving.facts.shape import as_seconds
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 LEAST_PAUSE_S: Final = 3  # EndpointSlices, kube-proxy and gateways have followed by then, in a cluster at rest
@@ -51,7 +52,7 @@ def _drain(each: Engine) -> float | Unknown:
         return Unknown("--shutdown-timeout may stand in vLLM's --config file")
     if given is None:
         return 0.0
-    number = seconds(given)
+    number = as_seconds(given)
     return Unknown(f"--shutdown-timeout is {given!r:.60}") if number is None else number
 
 

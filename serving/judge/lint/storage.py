@@ -8,6 +8,7 @@ from typing import Final
 
 from serving.codes.lint import WEIGHTS_SHARED
 from serving.facts.container import Container
+from serving.facts.declared import for_trying
 from serving.facts.environment import environment
 from serving.facts.manifests import Bundle
 from serving.facts.model_cache import cache_of
@@ -15,7 +16,6 @@ from serving.facts.pods import Workload
 from serving.facts.predictor import model_of, model_path, storage_uri
 from serving.facts.shape import as_maps, as_text, dig
 from serving.facts.workloads import workloads
-from serving.judge.lint.devices import CLASS
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 from serving.judge.lint.subjects import predictor_of
 
@@ -50,7 +50,7 @@ def _shared(bundle: Bundle) -> Iterator[Look]:
 
 
 def _one_for_development(workload: Workload) -> bool:
-    return workload.says(CLASS) == "development" and (workload.replicas or 0) <= 1
+    return for_trying(workload) and (workload.replicas or 0) <= 1
 
 
 def _uris(workload: Workload) -> Iterator[tuple[str, str, str]]:

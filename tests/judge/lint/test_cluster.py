@@ -103,7 +103,7 @@ def test_the_nearest_node_is_one_that_has_the_gpu():
     small["status"]["allocatable"] |= {"memory": "16Gi", "cpu": "2"}
     (found,) = live("WG312", deployment(nodeSelector=None), cpu, small)
     assert found.observed == (
-        "0 of 2 nodes fit; nearest is gpu-2: cpu: needs 4, has 2; memory: needs 24 GiB, has 16 GiB"
+        "0 of 2 nodes fit; nearest is gpu-2: cpu: needs 4, has 2; memory: needs 24Gi, has 16Gi"
     )
 
 

@@ -146,7 +146,7 @@ def test_a_probe_may_ask_a_sidecar():
     assert said("WG326", manifest) == []
     spec["containers"][1]["livenessProbe"] = http("/", "gone")
     (finding,) = said("WG326", manifest)
-    assert finding.subject == "Deployment/llm/qwen container proxy"
+    assert finding.subject == "Deployment/llm/qwen (proxy)"
 
 
 @pytest.mark.parametrize("code", [f"WG32{number}" for number in range(7)])
