@@ -51,7 +51,10 @@ GPUS_USED: Final = Code(
     "The parallel sizes of an engine multiply to the GPUs of its Pod, or of head and workers together.",
 )
 CRD_SERVED: Final = Code(
-    "WG310", "Does the cluster know every kind?", "The API server serves every kind and version among the documents."
+    "WG310",
+    "Does the API server know every kind?",
+    "Every kind and version is of Kubernetes 1.29 to 1.37, of a known operator, or of a CustomResourceDefinition among "
+    "the documents or in the cluster.",
 )
 PRIORITY_KNOWN: Final = Code(
     "WG311",

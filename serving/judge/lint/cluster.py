@@ -1,16 +1,15 @@
-"""Rules that ask a live cluster, and are silent without: kinds it serves, PriorityClasses it has, nodes that fit."""
+"""Rules that ask a live cluster, and say little without: PriorityClasses it has, nodes that fit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
 
-from serving.codes.lint import CRD_SERVED, FITS_A_NODE, PRIORITY_KNOWN
+from serving.codes.lint import FITS_A_NODE, PRIORITY_KNOWN
 from serving.facts.demand import demand
 from serving.facts.manifests import Bundle
-from serving.facts.once import once
 from serving.facts.pods import Workload
-from serving.facts.shape import as_maps, as_text, dig
+from serving.facts.shape import as_text
 from serving.facts.workloads import workloads
 from serving.judge.lint.devices import is_offered, provided
 from serving.judge.lint.extended import is_extended
@@ -18,70 +17,7 @@ from serving.judge.lint.gpus import gpu_limits, placed, queued
 from serving.judge.lint.nodes import Refusal, allocatable, closed_pool, live_nodes, refusal
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
-BUILT_IN: Final = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
-BUILT_IN_K8S: Final = frozenset(  # groups of the API server itself; other groups under k8s.io come with CRDs
-    {
-        *("admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization"),
-        *("certificates", "coordination", "discovery", "events", "networking", "node", "rbac.authorization"),
-        *("resource", "scheduling", "storage", "storagemigration", "flowcontrol.apiserver", "internal.apiserver"),
-    }
-)
 BUILT_IN_PRIORITIES: Final = frozenset({"system-cluster-critical", "system-node-critical"})
-
-
-def _served(bundle: Bundle) -> Iterator[Look]:
-    if bundle.live is None:
-        return
-    why = bundle.unseen.get("CustomResourceDefinition")
-    for document in bundle.documents:
-        version = document.api_version.rpartition("/")[2]
-        if _is_built_in(document.group) or not document.kind or not document.api_version:
-            continue
-        if (document.group, document.kind, version) in _definitions(bundle) or document.group in _aggregated(bundle):
-            yield Held(document)
-        elif why:
-            yield Unclear(
-                document,
-                "",
-                f"whether the cluster serves {document.kind}: {why}",
-                "let the reader list customresourcedefinitions",
-            )
-            return  # the same for every kind
-        else:
-            others = sorted(
-                version
-                for group, kind, version in _definitions(bundle)
-                if (group, kind) == (document.group, document.kind)
-            )
-            yield Fault(
-                document,
-                "apiVersion",
-                f"{document.api_version} {document.kind} is not served",
-                f"version {' or '.join(others)}" if others else "a kind that the cluster serves",
-                f"write {document.group}/{others[-1]}"
-                if others
-                else f"install the operator that owns {document.group}",
-            )
-
-
-def _is_built_in(group: str) -> bool:
-    return group in BUILT_IN or (group.endswith(".k8s.io") and group.removesuffix(".k8s.io") in BUILT_IN_K8S)
-
-
-@once
-def _definitions(bundle: Bundle) -> frozenset[tuple[str, str, str]]:
-    """Group, kind and version of every served custom resource, written or live."""
-    return frozenset(
-        (as_text(each.spec.get("group")), as_text(dig(each.spec, "names.kind")), as_text(version.get("name")))
-        for each in bundle.known("CustomResourceDefinition")
-        for version in as_maps(each.spec.get("versions"))
-        if version.get("served") is not False
-    )
-
-
-@once
-def _aggregated(bundle: Bundle) -> frozenset[str]:
-    return frozenset(as_text(each.spec.get("group")) for each in bundle.known("APIService") if each.spec.get("service"))
 
 
 def _priority(bundle: Bundle) -> Iterator[Look]:
@@ -163,13 +99,6 @@ def _offers(refused: Refusal, workload: Workload) -> bool:
 
 
 RULES: Final = (
-    Rule(
-        CRD_SERVED,
-        Severity.ERROR,
-        "The API server rejects a kind or version that no CustomResourceDefinition serves; by then, the documents "
-        "before it are already applied.",
-        _served,
-    ),
     Rule(
         PRIORITY_KNOWN,
         Severity.ERROR,

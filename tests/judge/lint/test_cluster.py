@@ -4,14 +4,12 @@ from typing import Any
 
 import pytest
 
-from serving.judge.lint import judge_manifests
-from serving.verdict import Verdict
 from tests.judge.lint.asked import asked, deployment
-from tests.judge.lint.mutate import base, bundle
+from tests.judge.lint.mutate import base
 from tests.judge.lint.test_placement import affinity, live, node
 
 
-@pytest.mark.parametrize("code", ["WG310", "WG311", "WG312"])
+@pytest.mark.parametrize("code", ["WG311", "WG312"])
 @pytest.mark.parametrize("name", ["kserve", "deployment"])
 def test_without_a_cluster_nothing_is_said_of_it(code: str, name: str):
     assert not asked(code, *base(name))
@@ -24,43 +22,6 @@ def test_a_priority_class_kept_elsewhere_is_not_asked_for():
 @pytest.mark.parametrize("name", ["system-node-critical", "system-cluster-critical"])
 def test_built_in_priorities_exist(name: str):
     assert live("WG311", deployment(priorityClassName=name), node()) == []
-
-
-def test_a_definition_among_the_documents_will_be_served():
-    definition = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "podmonitors.monitoring.coreos.com"},
-        "spec": {"group": "monitoring.coreos.com", "names": {"kind": "PodMonitor"}, "versions": [{"name": "v1"}]},
-    }
-    monitor = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "m"}}
-    codes = {each.code.id: each.verdict for each in judge_manifests(bundle([definition, monitor], []), "test").findings}
-    assert codes["WG310"] is Verdict.PASS
-
-
-@pytest.mark.parametrize(
-    "api_version",
-    [
-        "v1",
-        "apps/v1",
-        "batch/v1",
-        "policy/v1",
-        "networking.k8s.io/v1",
-        "resource.k8s.io/v1",
-        "rbac.authorization.k8s.io/v1",
-    ],
-)
-def test_kubernetes_own_kinds_need_no_definition(api_version: str):
-    document = {"apiVersion": api_version, "kind": "Any", "metadata": {"name": "x"}}
-    assert live("WG310", document) == []
-
-
-@pytest.mark.parametrize(
-    "api_version", ["gateway.networking.k8s.io/v1", "snapshot.storage.k8s.io/v1", "keda.sh/v1alpha1"]
-)
-def test_kinds_of_others_do(api_version: str):
-    document = {"apiVersion": api_version, "kind": "Any", "metadata": {"name": "x"}}
-    assert [each.verdict for each in live("WG310", document)] == [Verdict.FAIL]
 
 
 @pytest.mark.parametrize(
@@ -102,9 +63,7 @@ def test_the_nearest_node_is_one_that_has_the_gpu():
     small = node("gpu-2")
     small["status"]["allocatable"] |= {"memory": "16Gi", "cpu": "2"}
     (found,) = live("WG312", deployment(nodeSelector=None), cpu, small)
-    assert found.observed == (
-        "0 of 2 nodes fit; nearest is gpu-2: cpu: needs 4, has 2; memory: needs 24Gi, has 16Gi"
-    )
+    assert found.observed == ("0 of 2 nodes fit; nearest is gpu-2: cpu: needs 4, has 2; memory: needs 24Gi, has 16Gi")
 
 
 def test_a_closed_pool_is_told_once():
