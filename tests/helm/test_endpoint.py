@@ -322,7 +322,7 @@ def test_the_image(image: dict[str, str], expected: str) -> None:
         pytest.param(
             "oci://example.com/qwen:r1",
             {"image": {"reference": "example.com/qwen:r1", "pullPolicy": "IfNotPresent"}},
-            {"mountPath": "/mnt/models", "readOnly": True},
+            {"mountPath": "/mnt/models", "readOnly": True, "subPath": "models"},
             ["--model=/mnt/models"],
             id="oci",
         ),

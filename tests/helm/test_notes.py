@@ -86,6 +86,22 @@ def test_what_is_named_is_what_is_rendered(name: str) -> None:
     assert set(re.findall(r"kubectl -n (\S+)", text)) == {"llm"}
 
 
+def test_kubectl_waits_without_a_look_at_the_generation() -> None:
+    """KServe reports its Deployment's generation, which lags behind the InferenceService's for as long as it lives."""
+    (line,) = (line for line in notes(scenario("canary")).splitlines() if "inferenceservice/qwen" in line)
+    ready = '--for=jsonpath={.status.conditions[?(@.type=="Ready")].status}=True'
+    assert shlex.split(line) == f"kubectl -n llm wait {ready} inferenceservice/qwen --timeout=600s".split()
+
+
+def test_a_model_cache_that_kserve_did_not_see_is_told_of() -> None:
+    cache = {"enabled": True, "modelSize": "2Gi", "nodeGroups": ["gpu"]}
+    values = {"kserve": {"localModelCache": cache}, "model": {"storageUri": "hf://Qwen/Qwen3-0.6B"}}
+    name = only(render(values), "LocalModelCache")["metadata"]["name"]
+    assert f"LocalModelCache {name} " in notes(values)
+    assert "kubectl -n llm patch inferenceservice/qwen --type=merge --patch='{}'" in notes(values)
+    assert "LocalModelCache" not in notes({})
+
+
 @EVERY
 def test_the_line_of_verify_is_one_that_warmgate_takes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (line,) = (line for line in notes(scenario(name)).splitlines() if line.startswith("warmgate verify"))

@@ -165,6 +165,10 @@ FETCHED = over(STORE, {"model": {"storageUri": "s3://models/qwen/r1"}})
         pytest.param({"resourceQuota": {"enabled": True}}, "resourceQuota.enabled bounds nothing", id="empty-quota"),
         pytest.param({"fullnameOverride": "vllm"}, "inject VLLM_PORT", id="a-service-named-vllm"),
         pytest.param({"fullnameOverride": "x" * 46}, "more than 63 characters", id="too-long-for-kserves-label"),
+        pytest.param({"fullnameOverride": "true"}, '"true" is no text', id="a-name-that-yaml-reads-as-a-boolean"),
+        pytest.param({"model": {"release": "on"}}, '"on" is no text', id="a-release-that-is-a-boolean"),
+        pytest.param({"model": {"storageUri": "pvc://models//r1"}}, "is no pvc://CLAIM/PATH", id="an-absolute-path"),
+        pytest.param({"model": {"storageUri": "pvc://models/../r1"}}, "is no pvc://CLAIM/PATH", id="a-path-upwards"),
     ],
 )
 def test_the_chart_refuses(values: dict[str, Any], sentence: str) -> None:
@@ -172,6 +176,20 @@ def test_the_chart_refuses(values: dict[str, Any], sentence: str) -> None:
         render(values)
     said = str(refusal.value).split("error calling fail:")[-1].strip()
     assert "\n" not in said
+
+
+def test_a_host_that_kserve_cannot_make_is_refused() -> None:
+    """Beside qwen-llm there is qwen-predictor-llm, and no label of a host has more than 63 characters."""
+    assert render({}, name="q" * 40, namespace="l" * 12)
+    with pytest.raises(HelmRenderError, match="first label of a host at the gateway"):
+        render({}, name="q" * 40, namespace="l" * 13)
+
+
+def test_a_model_cache_that_kserve_cannot_label_with_is_refused() -> None:
+    values = over(CACHE, FETCHED, {"model": {"release": "r" * 12}})
+    assert render(values, name="q" * 20, namespace="l" * 29)
+    with pytest.raises(HelmRenderError, match="too many for KServe's label"):
+        render(values, name="q" * 20, namespace="l" * 30)
 
 
 def test_a_release_name_that_kserve_rejects_is_refused() -> None:
@@ -190,6 +208,11 @@ def test_a_release_name_that_kserve_rejects_is_refused() -> None:
             id="no-gpu-to-spare-and-no-surge",
         ),
         pytest.param(over(CACHE, FETCHED), id="a-cache-of-what-is-downloaded"),
+        pytest.param(
+            over(CACHE, {"model": {"storageUri": "hf://Qwen/Qwen3-0.6B"}}), id="a-cache-instead-of-a-way-to-the-store"
+        ),
+        pytest.param({"model": {"storageUri": "pvc://models"}}, id="all-of-a-claim"),
+        pytest.param({"model": {"storageUri": "pvc://models/r1/"}}, id="a-slash-at-the-end"),
         pytest.param({"gpu": {"resource": "nvidia.com/mig-3g.40gb"}}, id="a-larger-profile"),
         pytest.param({"model": {"args": ["--max-num-seqs=64"]}}, id="an-argument-of-vllm"),
         pytest.param(over(BARE, STORE, {"model": {"storageUri": "hf://Qwen/Qwen3-0.6B:main"}}), id="hf-without-kserve"),

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 from helm_python import Chart, lint
 
-from tests.helm.scenarios import CHART, SCENARIOS, only, render, scenario
+from tests.helm.scenarios import CHART, SCENARIOS, only, render, scenario, texts
 
 VERSION = "1.36.0"
 CUSTOM = ("serving.kserve.io/", "monitoring.coreos.com/", "keda.sh/")
@@ -69,6 +69,23 @@ def test_no_two_objects_have_one_name_and_namespaced_ones_say_where(name: str) -
     assert len(names) == len(set(names))
     cluster_wide = {"PriorityClass", "LocalModelCache"}
     assert {each["metadata"].get("namespace") for each in objects if each["kind"] not in cluster_wide} == {"llm"}
+
+
+def test_a_million_is_written_out() -> None:
+    """Helm reads numbers as floats, and templates write large ones as 1e+06: no integer for Kubernetes or vLLM."""
+    million = 1_000_000.0
+    values = {
+        "model": {"env": {"VLLM_EXAMPLE": million, "VLLM_SHARE": 0.5}, "maxModelLen": million},
+        "endpoint": {"drainSeconds": million, "timeoutSeconds": million, "loadSeconds": million},
+        "loadtest": {"enabled": True, "keepSeconds": million, "deadlineSeconds": million},
+        "verify": {"gpuFreeMib": million, "samples": million, "ttftMs": million},
+        "monitoring": {"rules": {"enabled": True}},
+    }
+    for path, text in texts(values).items():
+        assert "e+0" not in text, path
+    (container,) = only(render(values), "ServingRuntime")["spec"]["containers"]
+    assert {"name": "VLLM_EXAMPLE", "value": "1000000"} in container["env"]
+    assert {"name": "VLLM_SHARE", "value": "0.5"} in container["env"]
 
 
 def test_the_defaults_need_only_kubernetes_and_kserve() -> None:

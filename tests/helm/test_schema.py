@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from helm_python import HelmValuesError
+from helm_python import Chart, HelmValuesError
 
 from tests.helm.scenarios import CHART, chart
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 AS_KUBERNETES_HAS_IT = {"pod.affinity.nodeAffinity", "pod.affinity.podAffinity", "pod.affinity.podAntiAffinity"}
-FREE = {"loadtest.profile.body"}
+FREE = {"loadtest.profile.body", "global"}
 
 
 def levels(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -62,7 +64,33 @@ def test_the_schema_has_every_value_and_no_other() -> None:
                 yield inner
             yield from known(part, inner)
 
-    assert set(keys(VALUES)) == set(known(SCHEMA))
+    assert set(keys(VALUES)) | {"global"} == set(known(SCHEMA))
+
+
+def test_a_value_taken_away_is_refused_by_its_name() -> None:
+    """A null removes a value, and so does a key whose members are all comments."""
+    fixed = {path: level["properties"] for path, level in LEVELS.items() if "properties" in level and "[]" not in path}
+    taken = [f"{path}.{name}".lstrip(".") for path, names in fixed.items() for name in names]
+    for path in set(taken) - AS_KUBERNETES_HAS_IT - {"global"}:
+        *parents, name = path.split(".")
+        values: dict[str, Any] = {name: None}
+        for parent in reversed(parents):
+            values = {parent: values}
+        with pytest.raises(HelmValuesError, match=f"'/{'/'.join(parents)}': missing property '{name}'|at '': missing"):
+            chart().validate_schema(values)
+
+
+def test_entries_of_maps_may_be_taken_away() -> None:
+    chart().validate_schema({"gpu": {"nodeSelector": {"nvidia.com/gpu.present": None}}})
+
+
+def test_the_chart_may_be_part_of_another(tmp_path: Path) -> None:
+    """Helm gives every part the values of `global`, asked or not."""
+    shutil.copytree(CHART, tmp_path / "charts" / "warmgate")
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: site\nversion: 1.0.0\n", encoding="utf-8")
+    values = {"global": {"region": "north"}, "warmgate": {"gpu": {"count": 2}}}
+    rendered = Chart.load(tmp_path).render(values, name="qwen", namespace="llm")
+    assert "--tensor-parallel-size=2" in rendered["site/charts/warmgate/templates/inferenceservice.yaml"]
 
 
 @pytest.mark.parametrize("path", sorted(path for path, level in LEVELS.items() if "properties" in level))
@@ -89,6 +117,8 @@ def test_a_typo_is_refused_at(path: str) -> None:
         pytest.param({"model": {"resources": {"limits": {"memory": None}}}}, id="no-memory-limit"),
         pytest.param({"model": {"release": "R1"}}, id="a-release-kserve-rejects"),
         pytest.param({"model": {"args": [64]}}, id="an-argument-that-is-a-number"),
+        pytest.param({"model": {"storageUri": "pvc:///r1"}}, id="a-uri-without-a-claim"),
+        pytest.param({"model": {"storageUri": "pvc://models/r 1"}}, id="a-uri-with-a-blank"),
         pytest.param({"image": {"digest": "sha256:abc"}}, id="a-short-digest"),
         pytest.param({"lint": {"allow": {"WG101": "no"}}}, id="a-code-that-is-not-lints"),
     ],

@@ -16,6 +16,11 @@
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
 {{- fail (printf "the name %q must start with a letter and hold only a-z, 0-9 and -; set fullnameOverride" $name) -}}
 {{- end -}}
+{{- range list $name .Values.model.release .Values.canary.release -}}
+{{- if regexMatch "^(y|yes|n|no|on|off|true|false|null)$" . -}}
+{{- fail (printf "the name %q is no text in YAML; choose another" .) -}}
+{{- end -}}
+{{- end -}}
 {{- if eq $name "vllm" -}}
 {{- fail "a Service named vllm makes Kubernetes inject VLLM_PORT, which kills vLLM in other Pods of the namespace; set fullnameOverride" -}}
 {{- end -}}
@@ -29,9 +34,9 @@
 {{- fail (printf "KServe's label app: %s has more than 63 characters; shorten fullnameOverride or the release" $label) -}}
 {{- end -}}
 {{- end -}}
-{{- $host := printf "%s-%s" $name .Release.Namespace -}}
+{{- $host := printf "%s-predictor-%s" $name .Release.Namespace -}}
 {{- if gt (len $host) 63 -}}
-{{- fail (printf "%s, the first label of the gateway's host, has more than 63 characters; shorten fullnameOverride" $host) -}}
+{{- fail (printf "%s, the first label of a host at the gateway, has more than 63 characters; shorten fullnameOverride" $host) -}}
 {{- end -}}
 {{- else if gt (len $name) 63 -}}
 {{- fail (printf "the name %s has more than 63 characters, too many for a Service; set fullnameOverride" $name) -}}
@@ -110,7 +115,10 @@
 {{- $uris = append $uris .Values.canary.storageUri -}}
 {{- end -}}
 {{- range $uris -}}
-{{- $local := or (hasPrefix "pvc://" .) (hasPrefix "oci://" .) (hasPrefix "oci+native://" .) -}}
+{{- if and (hasPrefix "pvc://" .) (or (contains ".." .) (not (regexMatch "^pvc://[^/]+(/[^/]+)*/?$" .))) -}}
+{{- fail (printf "%s is no pvc://CLAIM/PATH with a plain path within the claim, which the kubelet could mount" .) -}}
+{{- end -}}
+{{- $local := or $cache.enabled (hasPrefix "pvc://" .) (hasPrefix "oci://" .) (hasPrefix "oci+native://" .) -}}
 {{- if and (not $local) $.Values.networkPolicy.enabled (not $.Values.networkPolicy.modelStore) -}}
 {{- fail (printf "every Pod fetches %s itself, and the NetworkPolicy lets it reach nothing; name the store in networkPolicy.modelStore, or use pvc:// or oci://" .) -}}
 {{- end -}}
@@ -129,6 +137,10 @@
 {{- end -}}
 {{- if not (and $cache.modelSize $cache.nodeGroups) -}}
 {{- fail "kserve.localModelCache needs modelSize and nodeGroups" -}}
+{{- end -}}
+{{- $name := include "warmgate.modelCacheName" . -}}
+{{- if gt (len $name) 63 -}}
+{{- fail (printf "the LocalModelCache's name %s has more than 63 characters, too many for KServe's label; shorten fullnameOverride or model.release" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}

@@ -63,8 +63,8 @@
 - name: VLLM_API_KEY
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $root.Values.model.apiKey.key }}
+      name: {{ . | quote }}
+      key: {{ $root.Values.model.apiKey.key | quote }}
 {{- end }}
 {{ include "warmgate.engineEnv" . }}
 {{- end }}
@@ -83,7 +83,7 @@
 {{- end }}
 {{- range $name, $value := .variant.env }}
 - name: {{ $name }}
-  value: {{ $value | quote }}
+  value: {{ include "warmgate.text" $value | quote }}
 {{- end }}
 {{- end }}
 

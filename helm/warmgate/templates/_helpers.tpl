@@ -91,6 +91,15 @@ http://{{ include "warmgate.serviceName" . }}.{{ .Release.Namespace }}.svc
 {{- $number }} {{ last . }}{{ if ne $number 1 }}s{{ end -}}
 {{- end }}
 
+{{/* A number as it was written: Helm reads 1000000 as a float, and would say 1e+06. */}}
+{{- define "warmgate.text" -}}
+{{- if and (kindIs "float64" .) (eq (float64 (int64 .)) .) -}}
+{{- int64 . -}}
+{{- else -}}
+{{- . -}}
+{{- end -}}
+{{- end }}
+
 {{/* A list of namespaces as a selector. */}}
 {{- define "warmgate.namespaces" -}}
 matchExpressions:

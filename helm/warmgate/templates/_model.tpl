@@ -1,5 +1,10 @@
 {{/* Where the weights are, without KServe. KServe mounts them at /mnt/models by itself. */}}
 
+{{/* The LocalModelCache is of the whole cluster; KServe puts its name into a label. */}}
+{{- define "warmgate.modelCacheName" -}}
+{{ .Release.Namespace }}-{{ include "warmgate.fullname" . }}-{{ .Values.model.release }}
+{{- end }}
+
 {{/* (dict "root" $ "variant" v): what vLLM is given as --model. */}}
 {{- define "warmgate.modelPath" -}}
 {{- if and (not .root.Values.kserve.enabled) (hasPrefix "hf://" .variant.storageUri) -}}
@@ -38,5 +43,6 @@
 - name: model
   mountPath: /mnt/models
   readOnly: true
+  subPath: models
 {{- end -}}
 {{- end }}

@@ -2,7 +2,7 @@
 {{- define "warmgate.podSpec" -}}
 {{- $numbers := include "warmgate.numbers" . | fromYaml -}}
 {{- $gpu := include "warmgate.gpu" . | fromYaml -}}
-serviceAccountName: {{ include "warmgate.serviceAccountName" . }}
+serviceAccountName: {{ include "warmgate.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ $numbers.grace | int }}
@@ -35,15 +35,15 @@ topologySpreadConstraints:
     matchLabelKeys:
       - pod-template-hash
 {{- with include "warmgate.priorityClassName" . }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.pod.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with $gpu.claims }}

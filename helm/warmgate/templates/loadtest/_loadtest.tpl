@@ -19,6 +19,6 @@ warmgate/loadtest-role: {{ .role }}
 
 {{- define "warmgate.loadtest.jobSpec" -}}
 backoffLimit: 0
-activeDeadlineSeconds: {{ .Values.loadtest.deadlineSeconds }}
-ttlSecondsAfterFinished: {{ .Values.loadtest.keepSeconds }}
+activeDeadlineSeconds: {{ int .Values.loadtest.deadlineSeconds }}
+ttlSecondsAfterFinished: {{ int .Values.loadtest.keepSeconds }}
 {{- end }}

@@ -27,7 +27,7 @@ securityContext:
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .Values.tools.nodeSelector }}
@@ -42,7 +42,7 @@ tolerations:
 
 {{/* Everything of such a container but its name, command, mounts and resources. */}}
 {{- define "warmgate.tools.container" -}}
-image: {{ include "warmgate.tools.image" . }}
+image: {{ include "warmgate.tools.image" . | quote }}
 imagePullPolicy: {{ .Values.tools.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -55,8 +55,8 @@ env:
   - name: ENDPOINT_API_KEY
     valueFrom:
       secretKeyRef:
-        name: {{ .secretName }}
-        key: {{ .key }}
+        name: {{ .secretName | quote }}
+        key: {{ .key | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -75,13 +75,13 @@ env:
 - --admin={{ include "warmgate.adminUrl" .root }}
 - --base-url={{ default (include "warmgate.baseUrl" .root) $verify.baseUrl }}
 - --model={{ include "warmgate.servedName" .root }}
-- --wait={{ .waitSeconds }}
-- --timeout={{ $verify.timeoutSeconds }}
-- --ttft-ms={{ $verify.ttftMs }}
+- --wait={{ int .waitSeconds }}
+- --timeout={{ int $verify.timeoutSeconds }}
+- --ttft-ms={{ include "warmgate.text" $verify.ttftMs }}
 - --percentile={{ $verify.percentile }}
-- --samples={{ $verify.samples }}
+- --samples={{ int $verify.samples }}
 {{- with $verify.gpuFreeMib }}
-- --gpu-free-mib={{ . }}
+- --gpu-free-mib={{ int . }}
 {{- end }}
 {{- with $verify.expect }}
 - {{ printf "--expect=%s" . | quote }}

@@ -12,8 +12,8 @@
   "of" $of
   "all" (printf "{%s}" $of)
   "replicas" $root.Values.endpoint.replicas
-  "loadSeconds" $root.Values.endpoint.loadSeconds
-  "budget" (include "warmgate.numbers" $root | fromYaml).budget
+  "loadSeconds" (int $root.Values.endpoint.loadSeconds)
+  "budget" ((include "warmgate.numbers" $root | fromYaml).budget | int)
   "rules" $monitoring.rules
   "dcgm" $monitoring.dcgm
   "Template" $root.Template -}}
