@@ -153,6 +153,9 @@ QUERY_MATCHES: Final = Code(
     "Do autoscaling queries name metrics and labels that vLLM has?",
     "Every vLLM metric and label in a query exists.",
 )
+ONE_SCALER: Final = Code(
+    "WG354", "Does one autoscaler alone decide?", "No two autoscalers scale the same Pods, KServe's own included."
+)
 
 # canary
 CANARY_URI: Final = Code(

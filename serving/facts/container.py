@@ -17,6 +17,7 @@ from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig, text_ma
 SHELLS: Final = frozenset({"sh", "bash", "ash", "dash", "zsh"})
 SCRIPT: Final = re.compile(r"-[a-z]*c")  # -c, -ec, -euxc
 VARIABLE: Final = re.compile(r"\$\$|\$\(([A-Za-z_][\w.-]*)\)")  # what the kubelet replaces in command and args
+PUNCTUATION: Final = frozenset(";&|\n")
 ENDS: Final = frozenset({";", "&", "&&", "|", "||", ";;"})  # where a shell's command ends
 SHORT: Final = {  # vLLM's short options
     "-tp": "tensor-parallel-size",
@@ -31,6 +32,7 @@ VERBS: Final = frozenset({"serve", "run-batch", "bench", "launch", "chat", "comp
 BATCH_WORDS: Final = re.compile(r"run[-_]batch|bench|chat|complete|collect-env")
 ENGINE_IMAGE: Final = re.compile(r"(?:^|[-_])vllm(?:$|[-_])")
 NO_ENGINE_IMAGE: Final = re.compile(r"router|proxy|exporter|operator|dashboard|sim(?:ulator)?$|client|bench|gateway")
+RAY_SCRIPT: Final = "multi-node-serving.sh"  # of vLLM's image: joins a cluster of Ray as `leader` or `worker`
 AGENT_IMAGE: Final = "warmgate"  # the image whose entrypoint is `warmgate serve --`
 
 
@@ -172,7 +174,8 @@ class Container:
 
     @cached_property
     def _joins_ray(self) -> bool:
-        return any(pair == ("ray", "start") for pair in zip(map(_base, self.words), self.words[1:], strict=False))
+        pairs = list(zip(map(_base, self.words), self.words[1:], strict=False))
+        return ("ray", "start") in pairs or (RAY_SCRIPT, "worker") in pairs
 
     @cached_property
     def serves(self) -> bool:
@@ -189,7 +192,7 @@ def _base(word: str) -> str:
 def _split(script: str) -> list[str]:
     """The words of a shell script; `;` stands for the end of a line."""
     script = script.replace("\\\n", " ")
-    lexer = shlex.shlex(script, posix=True, punctuation_chars=";&|\n")
+    lexer = shlex.shlex(script, posix=True, punctuation_chars="".join(sorted(PUNCTUATION)))
     lexer.whitespace = " \t\r"
     lexer.whitespace_split = True
     lexer.commenters = ""
@@ -197,7 +200,8 @@ def _split(script: str) -> list[str]:
         words = list(lexer)
     except ValueError:  # an open quote: read it as plainly as it stands
         words = script.split()
-    return [";" if set(word) <= {"\n", ";"} else word for word in _uncommented(words)]
+    kept = [word.strip("\n") if set(word) <= PUNCTUATION else word for word in _uncommented(words)]
+    return [word or ";" for word in kept]
 
 
 def _uncommented(words: list[str]) -> list[str]:

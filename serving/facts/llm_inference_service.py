@@ -1,7 +1,8 @@
 """The Pods of KServe's LLMInferenceService: one template for prefill and decode each, with workers or without.
 
-What a person leaves out comes from a preset (LLMInferenceServiceConfig), which is not merged here: a template whose
-main container names no image says by `missing_runtime` that most of it is not in sight.
+What a person leaves out comes from a preset (LLMInferenceServiceConfig), which KServe always merges and which is not
+merged here: a template whose main container leaves out any of `WHOLE` says by `missing_runtime` that not all is in
+sight.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from serving.facts.pods import Workload
 from serving.facts.shape import as_map, as_maps, as_whole, dig, text_map
 
 PART_OF: Final = "llminferenceservice"
+WHOLE: Final = ("image", "command", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "securityContext")
 
 
 def llm_workloads(document: Document) -> Iterator[Workload]:
@@ -36,6 +38,8 @@ def llm_workloads(document: Document) -> Iterator[Workload]:
                 decode = "decode" if as_map(document.spec).get("prefill") else "both"
                 labels |= {"kserve.io/component": "workload", "llm-d.ai/role": "prefill" if side else decode}
             replicas = as_whole(as_map(whole).get("replicas"))
+            if replicas is None:
+                replicas = as_whole(dig(whole, "scaling.minReplicas"))
             yield Workload(
                 document,
                 f"{document.name}-kserve{'-mn' if nodes else ''}{side}",
@@ -45,5 +49,7 @@ def llm_workloads(document: Document) -> Iterator[Workload]:
                 text_map(document.spec.get("annotations")),
                 replicas=1 if replicas is None else replicas,
                 role="worker" if template == "worker" else "main",
-                missing_runtime=not any(each.get("image") for each in as_maps(spec.get("containers"))),
+                missing_runtime=not any(
+                    all(each.get(member) for member in WHOLE) for each in as_maps(spec.get("containers"))
+                ),
             )

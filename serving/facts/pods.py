@@ -42,6 +42,7 @@ NAMED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # labels with the owner's na
     "RayCluster": ("ray.io/cluster",),
     "Service": ("serving.knative.dev/service",),
 }
+RAY: Final = frozenset({"RayCluster", "RayService", "RayJob"})
 FINITE: Final = frozenset({"Job", "CronJob", "JobSet", "RayJob", "TrainingRuntime", "ClusterTrainingRuntime"})
 
 

@@ -6,11 +6,11 @@ A made Service stands at the document that leads to it. Says what each sends whe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from serving.facts.manifests import CLUSTER, Bundle, Document, near
 from serving.facts.once import once
-from serving.facts.pods import Workload
+from serving.facts.pods import RAY, Workload
 from serving.facts.predictor import TRANSFORMER
 from serving.facts.reach import Reach
 from serving.facts.shape import as_map, as_maps, as_text, as_whole, text_map
@@ -106,6 +106,9 @@ def _written(document: Document) -> Service:
 
 
 def _made(workload: Workload) -> Iterator[Service]:
+    if workload.kind in RAY and "headGroupSpec" in workload.path:
+        for name in ("head-svc", "serve-svc"):
+            yield replace(_plain(workload, f"{workload.document.name}-{name}", ()), open_ended=True)
     if workload.kind == "LLMInferenceService":
         if workload.role == "main" and "prefill" not in workload.path:
             yield _plain(

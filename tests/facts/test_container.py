@@ -22,6 +22,9 @@ def container(**body: Any) -> Container:
         pytest.param(["sh", "-c", "a \\\n  --b 1\n"], None, ("sh", "-c", "a", "--b", "1", ";"), id="continued-line"),
         pytest.param(["sh", "-c", "a\nb && c"], None, ("sh", "-c", "a", ";", "b", "&&", "c"), id="several-commands"),
         pytest.param(["sh", "-c", "a;b"], None, ("sh", "-c", "a", ";", "b"), id="semicolon-without-space"),
+        pytest.param(
+            ["sh", "-c", "a &\nb\n\n; c"], None, ("sh", "-c", "a", "&", "b", ";", "c"), id="in-the-background"
+        ),
         pytest.param(["sh", "-c", "a # no\nb"], None, ("sh", "-c", "a", ";", "b"), id="comment"),
         pytest.param(["sh", "-c", "a x#y"], None, ("sh", "-c", "a", "x#y"), id="hash-within-a-word"),
         pytest.param(["sh", "-c", "a 'b c'"], None, ("sh", "-c", "a", "b c"), id="quoted"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from serving.facts.kserve import runtime_of
+from serving.facts.llm_inference_service import WHOLE
 from serving.facts.manifests import Bundle, Document
 from serving.facts.merging import merge, overlaid
 from serving.facts.pods import Workload
@@ -349,7 +350,7 @@ def test_transformers_and_explainers_are_pods_too():
 
 def test_an_llm_service_has_pods_for_each_role():
     spec = {
-        "template": {"containers": [{"name": "main", "image": "i"}]},
+        "template": {"containers": [{"name": "main"} | {member: {"said": "here"} for member in WHOLE}]},
         "labels": {"team": "a"},
         "prefill": {"replicas": 2, "template": {"containers": [{"name": "main"}]}},
     }
@@ -366,6 +367,14 @@ def test_an_llm_service_has_pods_for_each_role():
         "team": "a",
     }
     assert prefill.labels["llm-d.ai/role"] == "prefill"
+
+
+def test_what_an_llm_service_leaves_out_is_in_a_preset():
+    for left_out in WHOLE:
+        main = {"name": "main"} | {member: "said" for member in WHOLE if member != left_out}
+        spec = {"scaling": {"minReplicas": 3}, "template": {"containers": [main]}}
+        (found,) = made({"kind": "LLMInferenceService", "metadata": {"name": "q"}, "spec": spec})
+        assert (found.missing_runtime, found.replicas) == (True, 3)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ GPU_RESOURCE: Final = re.compile(
     r"(nvidia\.com/(gpu(\.shared)?|mig-[^/]+)|amd\.com/gpu|gpu\.intel\.com/(i915|xe)|habana\.ai/gaudi)"
 )
 GPU_LABEL: Final = re.compile(r"(^|[./_-])(gpu|gpus|accelerator|nvidia|cuda|mig)([./_-]|$)", re.IGNORECASE)
+OTHER_DEVICE: Final = re.compile(r"(^|[./_-])(tpu|neuron|npu)([./_-]|$)", re.IGNORECASE)
 NO_GPU: Final = frozenset({"false", "no", "none", "0", "cpu"})  # `nvidia.com/gpu.present: "false"` leads away from GPUs
 AFFINITY: Final = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
 
@@ -115,8 +116,11 @@ def gpu_selectors(workload: Workload) -> set[str]:
     return {
         key
         for key, values in selected_values(workload).items()
-        if (GPU_LABEL.search(key) and not (values and NO_GPU.issuperset(each.lower() for each in values)))
-        or any(GPU_LABEL.search(each) for each in values)
+        if not OTHER_DEVICE.search(key)
+        and (
+            (GPU_LABEL.search(key) and not (values and NO_GPU.issuperset(each.lower() for each in values)))
+            or any(GPU_LABEL.search(each) for each in values)
+        )
     }
 
 

@@ -44,7 +44,7 @@ def _made_twice(bundle: Bundle, written: dict[tuple[str, str, str, str], Documen
         if own is not None:
             yield _taken(own, workload.name, workload.document)
     for service in services(bundle):
-        if service.made_for is not None:
+        if service.made_for is not None and service.made_for.by_kserve:
             own = written.get(("", "Service", service.namespace, service.name))
             if own is not None:
                 yield _taken(own, service.name, service.document)

@@ -47,6 +47,8 @@ class Sizes:
 
 def sizes(container: Container) -> Sizes | None:
     """The sizes, or None where a configuration file or a variable of unknown value has them."""
+    if "omni" in container.options:  # vLLM-Omni: each stage of the model has sizes and GPUs of its own
+        return None
     if container.option("config") or container.option("data-parallel-backend") == "ray":
         return None
     given = {name: _size(container, name) for name in OPTIONS}

@@ -24,7 +24,7 @@ from serving.judge.lint.gpus import (
 from serving.judge.lint.nodes import closed_pool, pool
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
-GKE_ACCELERATOR: Final = "cloud.google.com/gke-accelerator"  # GKE adds the toleration for the resource by itself
+GKE: Final = "cloud.google.com/"  # labels of GKE, which adds the toleration for the resource by itself
 NOT_A_POOL: Final = frozenset(
     {
         "kubernetes.io/os",
@@ -71,7 +71,7 @@ def _opens(workload: Workload) -> bool:
     """Does it tolerate a GPU taint, or a taint of the very key that it selects its nodes by?"""
     chosen = selected_labels(workload)
     paired = any(as_text(each.get("key")) in chosen for each in workload.tolerations)
-    return bool(gpu_tolerations(workload)) or paired or GKE_ACCELERATOR in chosen
+    return bool(gpu_tolerations(workload)) or paired or any(each.startswith(GKE) for each in chosen)
 
 
 def _selected(bundle: Bundle) -> Iterator[Look]:

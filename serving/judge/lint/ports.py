@@ -34,12 +34,23 @@ def _services(bundle: Bundle) -> Iterator[Look]:
         chosen = selected(bundle, service)
         if service.document.source == CLUSTER or not _seen(chosen):
             continue
+        looks = []
         for port in service.ports:
-            if service.made_for is not None and port.target == AGENT_PORT:
-                continue
-            yield _judged(
-                bundle, service.document, port.path, port.target, chosen, f"{_called(service)} port {port.number}"
-            )
+            if service.made_for is None or port.target != AGENT_PORT:
+                whose = f"{_called(service)} port {port.number}"
+                looks.append((port.target, _judged(bundle, service.document, port.path, port.target, chosen, whose)))
+        reached = any(isinstance(look, Held) for _, look in looks)
+        for target, look in looks:  # beside the engine's API a declared port may be that of a cache or of its events
+            yield Held(service.document) if reached and _declares(chosen, target) else look
+
+
+def _declares(chosen: Sequence[Workload], target: str | int) -> bool:
+    return any(
+        target in (port.get("name"), port.get("containerPort"))
+        for pod in chosen
+        for container in pod.containers
+        for port in container.ports
+    )
 
 
 def _called(service: Service) -> str:

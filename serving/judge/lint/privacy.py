@@ -19,6 +19,7 @@ from serving.facts.shape import as_count, as_map, as_maps, as_text
 from serving.facts.workloads import workloads
 from serving.facts.written import written_containers
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
+from serving.judge.lint.subjects import is_classical
 
 SWITCHES: Final = {  # option -> what it writes
     "enable-log-requests": "sampling parameters of every request in the log, its prompt at DEBUG",
@@ -78,7 +79,8 @@ def _private(bundle: Bundle) -> Iterator[Look]:
         if not leaks and subject.container.runs_vllm:
             yield Held(subject.document)
     for document in bundle.of("InferenceService"):
-        yield from _loggers(document)
+        if not is_classical(document):
+            yield from _loggers(document)
 
 
 def _leaks(subject: _Subject) -> Iterator[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from serving.codes.lint import TARGET_EXISTS
 from serving.facts.kserve import supports
+from serving.facts.llm_inference_service import WHOLE
 from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.pods import Workload
 from serving.facts.predictor import RUNTIMES, model_of
@@ -118,7 +119,7 @@ def _runtimes(bundle: Bundle) -> Iterator[Look]:
         ):
             told.add((id(workload.document), ""))
             missing = "its preset (LLMInferenceServiceConfig) is not merged here"
-            remedy = "write the main container with its image and arguments, or allow this rule here"
+            remedy = f"write the main container with {', '.join(WHOLE)}, or allow this rule here"
             yield Unclear(workload.document, workload.path, missing, remedy)
 
 

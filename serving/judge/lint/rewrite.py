@@ -48,13 +48,16 @@ def _rewritten(workload: Workload) -> tuple[str, str] | None:
     model = as_map(model_of(predictor_of(workload)))
     if not server or container is None or model.get("runtimeVersion"):
         return None
-    image = container.image or ("vllm/vllm-openai:latest" if workload.missing_runtime else "")
+    preset = "vllm/vllm-openai:latest" if workload.missing_runtime and server == "vllmserver" else ""
+    image = container.image or preset
     head, slash, last = image.rpartition("/")
     name, colon, tag = last.partition(":")
     if not colon or "@" in image:
         return None
     if server == "vllmserver" and not _gpu_enabled(container) and not name.endswith("-cpu"):
         return image, f"{head}{slash}{name}-cpu:{tag}"
+    if server == name == "huggingfaceserver":
+        return None  # KServe's own, whose GPU build is what a GPU wants
     if server == "huggingfaceserver" and _gpu_enabled(container) and not tag.endswith("-gpu"):
         return image, f"{image}-gpu"
     return None

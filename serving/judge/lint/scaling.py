@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from serving.codes.lint import SCALE_FITS, SCALE_FROM_ZERO, SCALED_ON_LOAD
+from serving.codes.lint import ONE_SCALER, SCALE_FITS, SCALE_FROM_ZERO, SCALED_ON_LOAD
 from serving.facts.demand import demand
 from serving.facts.manifests import Bundle
 from serving.facts.pods import Workload
@@ -22,6 +22,7 @@ from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 OF_PODS: Final = re.compile(r"(vllm|warmgate)_")  # metrics that the Pods themselves export
 KNATIVE: Final = "kserve knative"
+HANDED_OVER: Final = "scaledobject.keda.sh/transfer-hpa-ownership"  # KEDA takes the other autoscaler over
 
 
 def scaled(bundle: Bundle) -> Iterator[tuple[Workload, Scaler]]:
@@ -119,6 +120,22 @@ def _switched_off(workload: Workload) -> Iterator[Look]:
         )
 
 
+def _alone(bundle: Bundle) -> Iterator[Look]:
+    for workload in workloads(bundle):
+        found = [each for each in scalers(bundle, workload) if each.document.annotations.get(HANDED_OVER) != "true"]
+        meant = next((each for each in found if each.document.name == workload.name), found[0] if found else None)
+        for each in found:
+            if each is meant:
+                yield Held(each.document)
+                continue
+            other = meant.document.id if meant and meant.document is not workload.document else "KServe's own"
+            own = each.document is workload.document
+            path = "metadata.annotations" if own else "spec.scaleTargetRef.name"
+            remedy = f"set {AUTOSCALER}: external" if own else f"name what {each.document.id} is for, or remove it"
+            observed = f"scales {workload.label}, as does {other}"
+            yield Fault(each.document, path, observed, "one autoscaler", remedy)
+
+
 def _least(scaler: Scaler) -> str:
     if scaler.kind == "hpa":
         return "spec.minReplicas"
@@ -176,5 +193,12 @@ RULES: Final = (
         "A metric of the Pods is gone when there are no Pods, and no value reads as no load: nothing ever scales up "
         "again. KServe's Standard mode has no activator that would hold requests.",
         _from_zero,
+    ),
+    Rule(
+        ONE_SCALER,
+        Severity.ERROR,
+        "Kubernetes stops both of two autoscalers whose Pods are the same (AmbiguousSelector), and the workload that "
+        "the second one was meant for has none. A ScaledObject makes an autoscaler, too.",
+        _alone,
     ),
 )

@@ -134,7 +134,7 @@ def _read_only(bundle: Bundle) -> Iterator[Look]:
 
 def _engines(bundle: Bundle) -> Iterator[tuple[Workload, Container]]:
     for workload in workloads(bundle):
-        for container in workload.all_containers:
+        for container in workload.all_containers if not workload.missing_runtime else ():
             if container.runs_vllm:
                 yield workload, container
 

@@ -17,7 +17,7 @@ from serving.facts.predictor import model_of, model_path, storage_uri
 from serving.facts.shape import as_maps, as_text, dig
 from serving.facts.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
-from serving.judge.lint.subjects import predictor_of
+from serving.judge.lint.subjects import is_classical, predictor_of
 
 DOWNLOADED: Final = re.compile(r"(hf|s3|gs|https?|hdfs|webhdfs|modelscope|oci\+fetch)://", re.IGNORECASE)
 HUB_ID: Final = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(:[\w.-]+)?")  # `Qwen/Qwen3-0.6B`
@@ -28,7 +28,7 @@ CACHE_VARIABLES: Final = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "T
 
 def _shared(bundle: Bundle) -> Iterator[Look]:
     for workload in workloads(bundle):
-        if workload.finite or workload.role == "worker":
+        if workload.finite or workload.role == "worker" or is_classical(workload.document):
             continue
         sources = [*_uris(workload), *_own(bundle, workload)]
         faults = (

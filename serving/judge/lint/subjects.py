@@ -26,10 +26,13 @@ def services_of_models(bundle: Bundle) -> Iterator[Document]:
 
 
 def _may_run_vllm(workload: Workload) -> bool:
-    if not workload.missing_runtime:
-        return workload.runs_vllm
-    model = model_of(as_map(workload.document.spec.get("predictor"))) or {}
-    return as_text(dig(model, "modelFormat.name")).lower() not in CLASSICAL
+    return not is_classical(workload.document) if workload.missing_runtime else workload.runs_vllm
+
+
+def is_classical(document: Document) -> bool:
+    """Is it an InferenceService of a model of megabytes, such as scikit-learn's, that answers no prompts?"""
+    model = model_of(as_map(document.spec.get("predictor"))) or {}
+    return as_text(dig(model, "modelFormat.name")).lower() in CLASSICAL
 
 
 def predictors(document: Document) -> Iterator[tuple[str, Mapping[str, Any], bool]]:

@@ -92,7 +92,11 @@ def _met(
         return
     remedy = f"select by labels that the {what}s have: {_closest(selector, [each.labels for each in near])}"
     yield Fault(
-        document, path, f"{shown(selector)} meets no {what}", f"at least one {what} among the documents", remedy
+        document,
+        path,
+        f"{shown(selector)}{',' if selector is None else ''} meets no {what}",
+        f"at least one {what} among the documents",
+        remedy,
     )
 
 

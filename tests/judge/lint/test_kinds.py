@@ -73,6 +73,9 @@ def test_a_server_in_a_job_never_ends(command: list[str], what: str):
     "document",
     [
         pytest.param(of_kind("Job", "sh", "-c", "vllm serve /m & python client.py; kill %1"), id="in the background"),
+        pytest.param(
+            of_kind("Job", "sh", "-c", "ollama serve &\nsleep 9\nollama pull qwen3"), id="in the background of a script"
+        ),
         pytest.param(of_kind("Job", "timeout", "60", "vllm", "serve", "/m"), id="for a time"),
         pytest.param(
             of_kind(

@@ -39,6 +39,7 @@ def test_sizes_that_multiply_to_the_gpus_hold(gpus: int, args: list[str]):
         pytest.param(engine(4, "--config=/etc/vllm.yaml"), id="a configuration file"),
         pytest.param(engine(4, "--tensor-parallel-size=$(GPUS)"), id="a variable of unknown value"),
         pytest.param(engine(0, "-tp=2"), id="an engine on CPU"),
+        pytest.param(engine(2, "--omni"), id="stages with GPUs of their own"),
         pytest.param(engine(2, resource="nvidia.com/gpu.shared"), id="turns on shared GPUs"),
         pytest.param(engine(4, "--data-parallel-size=4", "--data-parallel-backend=ray"), id="Ray places the ranks"),
         pytest.param(deployment({"image": "trainer:1", "command": ["torchrun"], "args": []}), id="no vLLM"),

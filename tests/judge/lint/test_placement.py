@@ -53,6 +53,10 @@ def affinity(key: str, operator: str, *values: str) -> dict[str, Any]:
             {"nodeSelector": {"cloud.google.com/gke-accelerator": "nvidia-l4"}, "tolerations": None},
             id="GKE adds the toleration",
         ),
+        pytest.param(
+            {"nodeSelector": {"cloud.google.com/compute-class": "h100"}, "tolerations": None},
+            id="GKE adds it in every pool",
+        ),
     ],
 )
 def test_a_toleration_that_may_open_the_pool_is_enough(pod: dict[str, Any]):
@@ -158,6 +162,11 @@ def test_what_leaves_every_pool_open_selects_none(pod: dict[str, Any]):
             id="away from GPUs by affinity",
         ),
         pytest.param({"resources": {"limits": {"google.com/tpu": 4}}}, {}, id="another accelerator"),
+        pytest.param(
+            {"resources": CPU},
+            {"nodeSelector": {"cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice"}, "tolerations": None},
+            id="TPU nodes",
+        ),
         pytest.param({"resources": {"limits": {"nvidia.com/mig-1g.10gb": "1"}}}, {}, id="a MIG slice"),
         pytest.param({"resources": CPU}, {"resourceClaims": [{"name": "gpu"}]}, id="a claim"),
     ],

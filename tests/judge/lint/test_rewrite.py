@@ -65,7 +65,14 @@ def test_kserves_preset_is_known_without_its_document():
     assert found.observed.startswith("vllm/vllm-openai:latest becomes vllm/vllm-openai-cpu:latest")
 
 
-@pytest.mark.parametrize(("name", "trips"), [("kserve/hf:v0.20.0", True), ("kserve/hf:v0.20.0-gpu", False)])
+@pytest.mark.parametrize(
+    ("name", "trips"),
+    [
+        pytest.param("registry/hf:v1", True, id="a GPU build that may not be there"),
+        pytest.param("registry/hf:v1-gpu", False, id="the GPU build itself"),
+        pytest.param("kserve/huggingfaceserver:v0.20.0", False, id="KServe's own has one"),
+    ],
+)
 def test_a_hugging_face_image_gets_the_suffix_of_its_gpu_build(name: str, trips: bool):
     assert bool(said("WG308", *of_type("huggingfaceserver", image(name)))) is trips
 

@@ -35,6 +35,7 @@ def external(name: str) -> dict[str, Any]:
     return {"type": "External", "external": {"metric": {"name": name}, "target": {"type": "Value", "value": "5"}}}
 
 
+PATH = 'metadata.annotations["serving.kserve.io/autoscalerClass"]'
 CPU = {"type": "Resource", "resource": {"name": "cpu"}}
 SIDECAR = {"type": "ContainerResource", "containerResource": {"name": "memory", "container": "engine"}}
 WAITING = prometheus('sum(vllm:num_requests_waiting{namespace="llm",pod=~"qwen-.*"})')
@@ -194,3 +195,33 @@ def test_a_label_of_unknown_source_is_unknown(monitors: list[dict[str, Any]]):
     query = prometheus('vllm:num_requests_waiting{tier="a"}')
     (finding,) = said("WG353", deployment(), scaled_object(query), *monitors)
     assert finding.verdict is Verdict.UNKNOWN
+
+
+def test_one_of_two_autoscalers_is_named():
+    other = hpa(external("x"))
+    other["metadata"]["name"] = "gateway"
+    for scalers in ([hpa(external("x")), other], [other, hpa(external("x"))]):
+        (found,) = said("WG354", deployment(), *scalers)
+        assert found.subject == "HorizontalPodAutoscaler/llm/gateway"
+        assert found.observed == "scales Deployment/llm/qwen, as does HorizontalPodAutoscaler/llm/qwen"
+
+
+@pytest.mark.parametrize("namespace", ["llm", "other"])
+def test_autoscalers_of_two_namespaces_are_no_rivals(namespace: str):
+    other = hpa(external("x"))
+    other["metadata"] = {"name": "gateway", "namespace": namespace}
+    assert bool(said("WG354", deployment(), hpa(external("x")), other)) is (namespace == "llm")
+
+
+def test_keda_may_take_an_autoscaler_over():
+    taking = scaled_object(WAITING)
+    assert len(said("WG354", deployment(), hpa(external("x")), taking)) == 1
+    taking["metadata"]["annotations"] = {"scaledobject.keda.sh/transfer-hpa-ownership": "true"}
+    assert said("WG354", deployment(), hpa(external("x")), taking) == []
+
+
+def test_an_autoscaler_of_ones_own_wants_the_class_external():
+    services = [{"in": "InferenceService/qwen", "set": PATH, "to": name} for name in ("hpa", "external")]
+    own = hpa(external("x"))
+    own["spec"]["scaleTargetRef"]["name"] = "qwen-r1-predictor"
+    assert [len(said("WG354", *changed(base("kserve"), [each]), own)) for each in services] == [1, 0]

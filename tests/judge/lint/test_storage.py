@@ -136,3 +136,14 @@ def test_finite_work_may_download_once():
     document = deployment(VLLM, restartPolicy="Never")
     document |= {"apiVersion": "batch/v1", "kind": "Job"}
     assert not asked("WG375", document)
+
+
+@pytest.mark.parametrize(("name", "classical"), [("sklearn", True), ("lightgbm", True), ("huggingface", False)])
+def test_a_model_of_megabytes_may_be_fetched(name: str, classical: bool):
+    changes = [
+        {"in": "InferenceService/qwen", "set": "spec.predictor.model.modelFormat", "to": {"name": name}},
+        {"in": "InferenceService/qwen", "set": "spec.predictor.logger", "to": {"mode": "all"}},
+    ]
+    documents = changed(kserve("gs://b/iris"), changes)
+    assert bool(said("WG375", *documents)) is not classical
+    assert bool(said("WG383", *documents)) is not classical

@@ -184,6 +184,14 @@ def leading(target: Any) -> dict[str, Any]:
     return service(LABELS, ports=[port])
 
 
+def beside(target: int) -> dict[str, Any]:
+    ports = [{"name": "http", "port": 80, "targetPort": target}, {"name": "events", "port": 5557}]
+    return service(LABELS, ports=ports)
+
+
+CACHE = [{"name": "http", "containerPort": 8080}, {"name": "events", "containerPort": 5557}]
+
+
 @pytest.mark.parametrize(
     ("documents", "observed"),
     [
@@ -203,6 +211,20 @@ def leading(target: Any) -> dict[str, Any]:
         ),
         pytest.param([ported(args=["--config=/etc/v.yaml"]), leading(8000)], [], id="a-port-that-is-not-told"),
         pytest.param([ported(image="nginx", command=["nginx"]), leading(9000)], [], id="another-server"),
+        pytest.param([ported(ports=CACHE), beside(8080)], [], id="a-declared-port-beside-the-engine's"),
+        pytest.param(
+            [ported(), beside(8080)],
+            ["the Service's port 5557 leads to 5557, the engine listens on 8080, 8081"],
+            id="an-undeclared-port-beside-the-engine's",
+        ),
+        pytest.param(
+            [ported(ports=CACHE), beside(8000)],
+            [
+                "the Service's port 80 leads to 8000, the engine listens on 8080, 8081",
+                "the Service's port 5557 leads to 5557, the engine listens on 8080, 8081",
+            ],
+            id="a-declared-port-where-no-other-reaches-the-engine",
+        ),
         pytest.param(
             [ported(ports=[]), leading("http")],
             ["the Service's port 80 leads to port http, which no container declares"],
@@ -260,3 +282,16 @@ def test_two_predictors_may_not_make_one_deployment():
 )
 def test_an_object_has_version_kind_and_name(body: dict[str, Any], holds: bool):
     assert (said("WG397", body) == []) is holds
+
+
+def ray(kind: str) -> dict[str, Any]:
+    pod = {"spec": {"containers": [{"name": "ray", "image": "rayproject/ray:2.50.0"}]}}
+    cluster = {"headGroupSpec": {"template": pod}, "workerGroupSpecs": [{"groupName": "gpu", "template": pod}]}
+    spec = cluster if kind == "RayCluster" else {"rayClusterConfig": cluster}
+    return {"apiVersion": "ray.io/v1", "kind": kind, "metadata": {"name": "llama", "namespace": "llm"}, "spec": spec}
+
+
+@pytest.mark.parametrize("kind", ["RayCluster", "RayService"])
+@pytest.mark.parametrize(("name", "there"), [("llama-head-svc", True), ("llama-serve-svc", True), ("llama", False)])
+def test_the_services_of_ray_are_known(kind: str, name: str, there: bool):
+    assert bool(said("WG394", ray(kind), route(name=name, port=8000))) is not there
