@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ STEP = re.compile(r'\["([^"]+)"\]|\[(\d+|\+)\]|([^.\[\]]+)')
 
 
 def base(name: str) -> list[dict[str, Any]]:
+    """The documents of a good bundle, for whoever asks to change."""
+    return copy.deepcopy(_read(name))
+
+
+@cache
+def _read(name: str) -> list[dict[str, Any]]:
     return [one for one in yaml.safe_load_all((HERE / "bases" / f"{name}.yaml").read_text()) if one]
 
 

@@ -7,7 +7,7 @@ import datetime
 import json
 import math
 import random
-import time
+import sys
 from typing import Any
 
 import pytest
@@ -108,12 +108,10 @@ def test_junk_anywhere_is_judged_and_not_stumbled_over(source: str):
     for _ in range(ROUNDS // len(SOURCES) + 1):
         documents = copy.deepcopy(good)
         done = wounded(documents, chance)
-        began = time.perf_counter()
         try:
             report = judge_manifests(bundle(documents), source)
         except Exception as error:
             raise AssertionError(f"{type(error).__name__} after {done}") from error
-        assert time.perf_counter() - began < 5, done
         assert all(isinstance(each, Finding) and "\n" not in each.remedy for each in report.findings)
 
 
@@ -136,25 +134,26 @@ def crowd(number: int, per_namespace: int) -> list[dict[str, Any]]:
     return found[:number]
 
 
-def seconds(documents: list[dict[str, Any]]) -> float:
-    """The shorter of two runs, each over documents that were never seen before."""
-    taken = []
-    for _ in range(2):
-        made = bundle(documents)
-        began = time.perf_counter()
+def work(documents: list[dict[str, Any]]) -> int:
+    """How many lines of code judging runs: work as no machine, slow or busy, makes it more."""
+    lines = 0
+
+    def count(frame: object, event: str, argument: object) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        return count
+
+    made, before = bundle(documents), sys.gettrace()
+    sys.settrace(count)
+    try:
         judge_manifests(made, "crowd")
-        taken.append(time.perf_counter() - began)
-    return min(taken)
+    finally:
+        sys.settrace(before)
+    return lines
 
 
-@pytest.mark.timeout(120)
-def test_four_times_the_documents_take_no_more_than_ten_times_as_long():
-    short, long = seconds(crowd(500, per_namespace=60)), seconds(crowd(2000, per_namespace=60))
-    assert long < 20
-    assert long < 10 * max(short, 0.1)  # linear is 4, quadratic 16
-
-
-@pytest.mark.timeout(120)
-def test_two_thousand_documents_of_one_namespace_end_too():
-    """Selectors and Pods of one namespace must be compared pair by pair, so only the end is asserted."""
-    assert seconds(crowd(2000, per_namespace=2000)) < 20
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("per_namespace", [20, 800], ids=["a few in each namespace", "all in one namespace"])
+def test_four_times_the_documents_take_four_times_the_work(per_namespace: int):
+    few, many = (work(crowd(number, per_namespace)) for number in (200, 800))
+    assert many < 4.2 * few  # where each were compared with each, sixteen times
