@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from serving.agent.settings import Settings
 from serving.errors import CannotAct, Refused
 
 MODULE_ENTRY = "vllm.entrypoints.launchers.api_server.entry"
+MODEL_LINK_S = 60.0
 
 
 def engine_args(arguments: Sequence[str], environ: Mapping[str, str]) -> EngineArgs:
@@ -111,6 +113,18 @@ def port_problem(engine: EngineArgs) -> str | None:
         except OSError as error:
             return f"the engine's port {engine.host or '0.0.0.0'}:{engine.port} cannot be bound: {error.strerror}"
     return None
+
+
+def await_model(engine: EngineArgs, environ: Mapping[str, str]) -> None:
+    """Wait for weights that a container beside this one brings, which KServe announces with MODEL_INIT_MODE=async.
+
+    The image of an `oci://` model links them to the path a moment after this container has started. After a minute,
+    `model_problem` says what is missing.
+    """
+    path, end = Path(engine.model), time.monotonic() + MODEL_LINK_S
+    announced = environ.get("MODEL_INIT_MODE") == "async" and path.is_absolute()
+    while announced and not path.exists() and time.monotonic() < end:
+        time.sleep(0.2)
 
 
 def model_problem(engine: EngineArgs) -> str | None:

@@ -79,6 +79,7 @@ def command(engine_command: str, print_grace: bool, vllm_args: tuple[str, ...], 
     engine = guard.engine_args(vllm_args, os.environ)
     check_combination(settings, engine)
     environ, warnings = guard.engine_environment(os.environ, settings)
+    guard.await_model(engine, os.environ)
     listener = guard.bind_admin(settings)
     starter = guard.engine_command(engine_command)
     for warning in warnings:
