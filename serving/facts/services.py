@@ -13,7 +13,7 @@ from serving.facts.once import once
 from serving.facts.pods import RAY, Workload
 from serving.facts.predictor import TRANSFORMER
 from serving.facts.reach import Reach
-from serving.facts.shape import as_map, as_maps, as_text, as_whole, text_map
+from serving.facts.shape import as_map, as_maps, as_text, as_whole, dig, text_map
 from serving.facts.workloads import pods, workloads
 
 AGENT_PORT = 9081  # KServe's own agent, where port 80 goes with a logger or a batcher
@@ -107,8 +107,11 @@ def _written(document: Document) -> Service:
 
 def _made(workload: Workload) -> Iterator[Service]:
     if workload.kind in RAY and "headGroupSpec" in workload.path:
-        for name in ("head-svc", "serve-svc"):
-            yield replace(_plain(workload, f"{workload.document.name}-{name}", ()), open_ended=True)
+        body = workload.document.body
+        group = dig(body, workload.path.removesuffix(".template.spec"))
+        for kind, given in (("head", dig(group, "headService")), ("serve", dig(body, "spec.serveService"))):
+            name = as_text(dig(given, "metadata.name")) or f"{workload.document.name}-{kind}-svc"
+            yield replace(_plain(workload, name, ()), open_ended=True)
     if workload.kind == "LLMInferenceService":
         if workload.role == "main" and "prefill" not in workload.path:
             yield _plain(

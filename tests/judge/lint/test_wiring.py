@@ -295,3 +295,12 @@ def ray(kind: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("name", "there"), [("llama-head-svc", True), ("llama-serve-svc", True), ("llama", False)])
 def test_the_services_of_ray_are_known(kind: str, name: str, there: bool):
     assert bool(said("WG394", ray(kind), route(name=name, port=8000))) is not there
+
+
+@pytest.mark.parametrize("kind", ["RayCluster", "RayService"])
+def test_the_services_of_ray_may_have_names_of_their_own(kind: str):
+    spec = ray(kind)["spec"]
+    spec.get("rayClusterConfig", spec)["headGroupSpec"]["headService"] = {"metadata": {"name": "llama"}}
+    spec["serveService"] = {"metadata": {"name": "answers"}}
+    for name, there in (("llama", True), ("answers", True), ("llama-head-svc", False)):
+        assert bool(said("WG394", {**ray(kind), "spec": spec}, route(name=name, port=8000))) is not there
