@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from itertools import permutations
 from pathlib import Path
@@ -14,6 +15,8 @@ from serving.agent.settings import Settings
 from serving.cli.serve import command as serve
 from tests.manifests.kustomize import MANIFESTS, build, build_at, endpoint_with, only
 from tests.manifests.pods import Pods, pods
+
+JOBS = ["jobs/batch-inference", "jobs/fine-tune/job", "jobs/fine-tune/volcano", "jobs/fine-tune/trainjob"]
 
 
 def _container(group: Pods) -> dict[str, str]:
@@ -150,6 +153,42 @@ def test_a_canary_gets_the_same_gpu_as_the_stable_release(component: str):
         assert canary.spec[key] == stable.spec[key]
     assert canary.containers[0]["resources"] == stable.containers[0]["resources"]
     assert canary.containers[0]["startupProbe"] == stable.containers[0]["startupProbe"]
+
+
+def test_a_promotion_as_it_is_described_makes_the_very_pods_of_the_canary(tmp_path: Path):
+    folder = tmp_path / "manifests"
+    shutil.copytree(MANIFESTS, folder)
+    _, canary = pods(build_at(folder / "overlays" / "canary-rehearsal"))
+    service = folder / "base" / "inference-service.yaml"
+    stable = yaml.safe_load(service.read_text())
+    told = yaml.safe_load((folder / "components" / "canary" / "canary.yaml").read_text())["spec"]["canary"][0][
+        "predictor"
+    ]
+    stable["spec"]["predictor"]["name"] = told["name"]
+    stable["spec"]["predictor"]["model"] |= {key: told["model"][key] for key in ("storageUri", "args")}
+    service.write_text(yaml.safe_dump(stable))
+    overlay = folder / "overlays" / "canary-rehearsal" / "kustomization.yaml"
+    rehearsal = yaml.safe_load(overlay.read_text())
+    rehearsal["components"].remove("../../components/canary")
+    rehearsal["patches"] = [each for each in rehearsal["patches"] if each["path"] != "engine.yaml"]
+    overlay.write_text(yaml.safe_dump(rehearsal))
+    (promoted,) = pods(build_at(overlay.parent))
+    assert promoted.owner == canary.owner
+    assert promoted.labels == canary.labels
+    assert promoted.spec == canary.spec
+    assert promoted.replicas == 4
+
+
+@pytest.mark.parametrize("path", ["overlays/gpu-pool", "overlays/canary-rehearsal", "gpu-smoke-test", *JOBS])
+def test_an_overlays_image_by_digest_goes_everywhere(tmp_path: Path, path: str):
+    digest = "sha256:" + "0" * 64
+    overlay = {
+        "resources": [os.path.relpath(MANIFESTS / path, tmp_path)],
+        "images": [{"name": "warmgate", "digest": digest}],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    images = {container["image"] for group in pods(build_at(tmp_path)) for container in group.containers}
+    assert images == {f"warmgate@{digest}"}
 
 
 def test_monitoring_scrapes_the_ports_that_the_pods_have():
