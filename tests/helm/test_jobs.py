@@ -29,8 +29,8 @@ STEADY = {
     "prompts": {"words": 8},
     "max_tokens": 8,
     "confidence": "none",
-    "harness": {"schedule_lag_p99_ms": 2000},
-    "slos": [{"metric": "goodput", "at_least_share": 0.9}],
+    "harness": {"schedule_lag_p99_ms": 60_000},
+    "slos": [{"metric": "error_rate", "at_most_share": 0.1}],
 }
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())["properties"]["loadtest"]["properties"]
 
@@ -220,6 +220,7 @@ def started(container: dict[str, Any], directory: Path, put: dict[str, str], *mo
     )
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("program", "code"),
     [
@@ -248,7 +249,7 @@ def test_master_and_workers_carry_out_the_load_with_the_very_arguments(tmp_path:
         workers = [started(worker, tmp_path / f"worker-{number}", put) for number in range(2)]
         master = started(container_of(one(documents, "Job", "-master")), tmp_path / "master", put, *bound)
         try:
-            out, err = master.communicate(timeout=90)
+            out, err = master.communicate(timeout=240)
             codes = [each.wait(timeout=30) for each in workers]
         finally:
             for process in (master, *workers):
