@@ -33,6 +33,10 @@ def test_no_code_is_used_twice():
     assert len(constants) == len({code.id for code in constants}) == len(codes.registry())
 
 
+def test_codes_are_listed_in_ascending_order():
+    assert list(codes.registry()) == sorted(codes.registry())
+
+
 def test_published_codes_keep_their_meaning():
     for code, topic in PUBLISHED.items():
         assert topic in codes.registry()[code].question

@@ -24,7 +24,7 @@ GPU_ASKED_FOR: Final = Code(
 )
 GPU_WHOLE: Final = Code(
     "WG304",
-    "Are GPU requests and limits equal, whole numbers?",
+    "Are amounts of GPUs and other devices whole, and requested as limited?",
     "Every extended resource has a whole limit, and no request that differs.",
 )
 GPU_RESOURCE_KNOWN: Final = Code(
@@ -38,12 +38,12 @@ MIG_PROFILE_KNOWN: Final = Code(
 GPU_NOT_SHARED: Final = Code(
     "WG307",
     "Do production Pods have their GPU to themselves?",
-    "No Pod of the production class asks for a time-sliced or shared GPU.",
+    "No Pod of the production class gets a time-sliced or otherwise shared GPU.",
 )
 IMAGE_NOT_REWRITTEN: Final = Code(
     "WG308",
     "Does KServe keep the image that was written?",
-    "No runtime leads KServe to swap the image for its CPU build.",
+    "No runtime leads KServe to swap the image for another build of it.",
 )
 GPUS_USED: Final = Code(
     "WG309",
@@ -59,12 +59,12 @@ CRD_SERVED: Final = Code(
 PRIORITY_KNOWN: Final = Code(
     "WG311",
     "Does every PriorityClass exist?",
-    "Each priorityClassName is among the documents, built in, or in the cluster.",
+    "Every priorityClassName is among the documents, built in, or in the cluster.",
 )
 FITS_A_NODE: Final = Code(
     "WG312",
-    "Does some node fit?",
-    "Some live node has the labels, tolerated taints and allocatable resources that the Pod needs.",
+    "Does some node fit each Pod?",
+    "For every Pod some live node has the labels, tolerated taints and allocatable resources that it needs.",
 )
 
 # probes
@@ -86,7 +86,7 @@ ENGINE_TIMEOUT: Final = Code(
 READINESS_REAL: Final = Code(
     "WG323",
     "Does readiness ask for the model's real state?",
-    "Every vLLM server has an HTTP readiness probe on the agent's /readyz.",
+    "Every vLLM server has a readiness probe that fails while it hangs, sleeps or drains, such as the agent's /readyz.",
 )
 LIVENESS_PATIENT: Final = Code(
     "WG324", "Does liveness leave a busy engine alone?", "No liveness probe ends a vLLM server that is merely busy."
@@ -114,7 +114,7 @@ STREAMS_DRAINED: Final = Code(
 ENDPOINTS_LET_GO: Final = Code(
     "WG332",
     "Does a Pod serve on until endpoints have let go of it?",
-    "Every vLLM server has a lame duck or a preStop pause of some seconds.",
+    "Every vLLM server has a lame duck or a preStop pause of at least 3 s.",
 )
 
 # rollout
@@ -124,7 +124,7 @@ CAPACITY_KEPT: Final = Code(
 SURGE_POSSIBLE: Final = Code(
     "WG341",
     "Can a rollout surge?",
-    "The pool and the quota hold the surge Pods' GPUs too, and some Pod may go or come.",
+    "Pool and quota hold the Pods of a surge too, and the strategy lets some Pod come or go.",
 )
 DEADLINE_SUFFICES: Final = Code(
     "WG342", "Is the progress deadline longer than the load?", "progressDeadlineSeconds exceeds the declared load time."
@@ -133,7 +133,9 @@ DISRUPTION_BUDGETED: Final = Code(
     "WG343", "Do serving Pods have a PodDisruptionBudget?", "Every replicated vLLM server is covered by one."
 )
 DRAINS_ALLOWED: Final = Code(
-    "WG344", "Does every PodDisruptionBudget let nodes be drained?", "No budget forbids every eviction."
+    "WG344",
+    "Does every PodDisruptionBudget let nodes be drained?",
+    "Every budget leaves room for one eviction, and no Pod stands under two.",
 )
 
 # scale
@@ -141,7 +143,7 @@ SCALED_ON_LOAD: Final = Code(
     "WG350", "Does autoscaling follow the load on the engine?", "No vLLM server is scaled on CPU or memory."
 )
 SCALE_FITS: Final = Code(
-    "WG351", "Do pool and quota hold the most replicas?", "maxReplicas times GPUs is within pool and quota."
+    "WG351", "Do pool and quota hold the most replicas?", "What the most replicas take is within pool and quota."
 )
 SCALE_FROM_ZERO: Final = Code(
     "WG352",
@@ -183,11 +185,11 @@ CANARY_PROMOTABLE: Final = Code(
 METADATA_CONSTANT: Final = Code(
     "WG366",
     "Is the InferenceService's metadata constant over releases?",
-    "No label or annotation changes with a chart or app version.",
+    "No label or annotation that KServe copies into Pods changes with a chart or app version.",
 )
 PYTHONPATH_UNSET: Final = Code("WG367", "Is PYTHONPATH left alone?", "No container that KServe checks sets it.")
 LABELS_OURS: Final = Code(
-    "WG368", "Are KServe's own labels left to KServe?", "No Deployment or Service of ours carries them."
+    "WG368", "Are KServe's own labels left to KServe?", "No Deployment, Service or Pod that others make carries them."
 )
 PORT_NAMES_PLAIN: Final = Code("WG369", "Do port names say what is spoken?", "No HTTP port is named after gRPC or h2c.")
 SERVING_FIRST: Final = Code(
@@ -238,7 +240,7 @@ TELEMETRY_OFF: Final = Code("WG384", "Does the engine keep its usage to itself?"
 NETWORK_CLOSED: Final = Code(
     "WG385",
     "Does a NetworkPolicy close every serving Pod?",
-    "Every vLLM server is selected by a policy for both directions.",
+    "Policies limit both directions of every vLLM server, and none opens it to everybody.",
 )
 TOKEN_UNMOUNTED: Final = Code(
     "WG386",
@@ -247,7 +249,7 @@ TOKEN_UNMOUNTED: Final = Code(
 )
 NOT_ROOT: Final = Code(
     "WG387",
-    "Does no serving container run as root?",
+    "Are serving containers kept from running as root?",
     "Every container that runs vLLM is non-root, without privileges to gain.",
 )
 ROOT_READ_ONLY: Final = Code(
@@ -260,7 +262,9 @@ SHM_LARGE: Final = Code(
 )
 
 # kinds
-FINITE_ENDS: Final = Code("WG390", "Is finite work a Job?", "No Deployment runs work that ends.")
+FINITE_ENDS: Final = Code(
+    "WG390", "Is finite work a Job?", "Nothing that is started again whenever it ends runs work that ends."
+)
 ENDLESS_SERVES: Final = Code("WG391", "Is endless work no Job?", "No Job runs a server.")
 
 # wiring
@@ -271,18 +275,18 @@ SELECTOR_OWN: Final = Code(
 )
 SELECTOR_MEETS: Final = Code(
     "WG393",
-    "Does every selector meet a Pod?",
-    "Every Service, PodMonitor, PDB and NetworkPolicy selects Pods among the documents.",
+    "Does every selector meet a Pod or a Service?",
+    "Every Service, monitor, PDB and NetworkPolicy selects something among the documents.",
 )
 TARGET_EXISTS: Final = Code(
     "WG394",
     "Does every reference name an object that is there?",
-    "Autoscalers, routes and Pods refer to objects among the documents.",
+    "What autoscalers, routes and InferenceServices name is among the documents, or in the cluster.",
 )
 PORT_EXISTS: Final = Code(
     "WG395",
-    "Does every port that is named exist?",
-    "Every Service and monitor port is one that the selected Pods declare.",
+    "Does every reference to a port lead to one?",
+    "Every port that a Service, monitor, policy or route leads to is declared, or listened on.",
 )
 UNIQUE: Final = Code(
     "WG396", "Is every object written once?", "No two documents have the same kind, namespace and name."
@@ -290,15 +294,17 @@ UNIQUE: Final = Code(
 IS_OBJECT: Final = Code(
     "WG397", "Is every document a Kubernetes object?", "Every document has apiVersion, kind and a name."
 )
-RUNTIME_VERSIONED: Final = Code(
-    "WG399",
-    "Does every runtime have a new name for every version?",
-    "Every runtime's name has a version or a hash in it.",
-)
 
 # the lint itself
 ALLOWANCES_SENSIBLE: Final = Code(
     "WG398",
     "Does every allowance name a rule and a reason?",
     "Each entry of a warmgate/allow annotation is a rule's code and why, on the object itself.",
+)
+
+# kserve, once more
+RUNTIME_VERSIONED: Final = Code(
+    "WG399",
+    "Does every runtime have a new name for every version?",
+    "Every runtime's name has a version or a hash in it.",
 )

@@ -1,6 +1,6 @@
 """Judges manifests: every rule over all documents together. Pure: it reads no file and asks no cluster.
 
-Each module beside this one holds the rules of one topic and lists them in `RULES`.
+The modules in `TOPICS` hold the rules of one topic each; what several of them know stands in the others.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Final
 
 from serving.codes.lint import ALLOWANCES_SENSIBLE
 from serving.facts.manifests import Bundle
-from serving.judge.lint import allowances as silencing
 from serving.judge.lint import (
+    allowances,
     canary,
     canary_accepted,
     cluster,
@@ -43,42 +43,45 @@ from serving.judge.lint import (
     storage,
     wiring,
 )
-from serving.judge.lint.allowances import ALLOW, allowances
+from serving.judge.lint.allowances import ALLOW, silenced
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 from serving.verdict import Finding, Report, Verdict
 
-RULES: Final[tuple[Rule, ...]] = (
-    *placement.RULES,
-    *devices.RULES,
-    *rewrite.RULES,
-    *parallel.RULES,
-    *served.RULES,
-    *cluster.RULES,
-    *probes.RULES,
-    *liveness.RULES,
-    *probe_ports.RULES,
-    *shutdown.RULES,
-    *rollout.RULES,
-    *disruption.RULES,
-    *scaling.RULES,
-    *queries.RULES,
-    *canary.RULES,
-    *canary_accepted.RULES,
-    *metadata.RULES,
-    *containers.RULES,
-    *predictor.RULES,
-    *storage.RULES,
-    *security.RULES,
-    *images.RULES,
-    *credentials.RULES,
-    *privacy.RULES,
-    *network.RULES,
-    *kinds.RULES,
-    *wiring.RULES,
-    *references.RULES,
-    *ports.RULES,
-    *objects.RULES,
-    *silencing.RULES,
+TOPICS: Final = (
+    allowances,
+    canary,
+    canary_accepted,
+    cluster,
+    containers,
+    credentials,
+    devices,
+    disruption,
+    images,
+    kinds,
+    liveness,
+    metadata,
+    network,
+    objects,
+    parallel,
+    placement,
+    ports,
+    predictor,
+    privacy,
+    probe_ports,
+    probes,
+    queries,
+    references,
+    rewrite,
+    rollout,
+    scaling,
+    security,
+    served,
+    shutdown,
+    storage,
+    wiring,
+)
+RULES: Final[tuple[Rule, ...]] = tuple(
+    sorted((rule for topic in TOPICS for rule in topic.RULES), key=lambda rule: rule.code.id)
 )
 
 
@@ -108,7 +111,7 @@ def _findings(rule: Rule, looks: Sequence[Look]) -> Iterator[Finding]:
 def _finding(rule: Rule, look: Fault | Unclear) -> Finding:
     subject = look.who or look.document.id
     source = f"{look.document.place_of(look.path)} {look.path}".rstrip()
-    allowed = allowances(look.document).get(rule.code.id)
+    allowed = silenced(look.document).get(rule.code.id)
     if allowed is not None:
         said = f"allowed by its annotation: {allowed or 'no reason given'}"
         observed = look.observed if isinstance(look, Fault) else look.missing
@@ -126,7 +129,7 @@ def _unneeded(bundle: Bundle, judged: Sequence[tuple[Rule, Sequence[Look]]]) -> 
         (id(each.document), rule.code.id) for rule, looks in judged for each in looks if not isinstance(each, Held)
     }
     for document in bundle.documents:
-        for code, reason in allowances(document).items():
+        for code, reason in silenced(document).items():
             if reason and code in asked and (id(document), code) not in tripped:
                 observed, expected = f"{code} is allowed here, and does not trip", "an allowance that is needed"
                 verdict, source = Verdict.NOT_APPLICABLE, document.place_of(f'metadata.annotations["{ALLOW}"]')
@@ -135,4 +138,4 @@ def _unneeded(bundle: Bundle, judged: Sequence[tuple[Rule, Sequence[Look]]]) -> 
                 )
 
 
-__all__ = ["ALLOW", "RULES", "Look", "Rule", "Severity", "allowances", "judge_manifests"]
+__all__ = ["ALLOW", "RULES", "Look", "Rule", "Severity", "judge_manifests", "silenced"]

@@ -21,7 +21,7 @@ ENTRY: Final = re.compile(r"\s*(WG3\d\d)\s*(?::\s*(.*?))?\s*", re.DOTALL)
 FORM: Final = 'warmgate/allow: "WG381: why this is right here"'
 
 
-def allowances(document: Document) -> dict[str, str]:
+def silenced(document: Document) -> dict[str, str]:
     """Codes that an object's annotation silences, each with the reason that was given; what cannot be read silences
     nothing.
     """

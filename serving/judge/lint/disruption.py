@@ -101,7 +101,7 @@ RULES: Final = (
     ),
     Rule(
         DRAINS_ALLOWED,
-        Severity.ERROR,
+        Severity.WARNING,
         "A budget that never allows an eviction stops every node drain, upgrade and scale-down until somebody deletes "
         "it in a hurry; and a Pod under two budgets cannot be evicted at all.",
         _drains,

@@ -13,7 +13,7 @@ from serving.facts.api_kinds import RELEASES, by_worth, groups, last_served, own
 from serving.facts.manifests import Bundle, Document
 from serving.facts.once import once
 from serving.facts.shape import as_maps, as_text, dig
-from serving.judge.lint.allowances import allowances
+from serving.judge.lint.allowances import silenced
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 OF_TOOLS: Final = ("kustomize.config.k8s.io",)  # read by kubectl, never sent to an API server
@@ -32,7 +32,7 @@ def _served(bundle: Bundle) -> Iterator[Look]:
         if isinstance(look, Unclear):
             if key in said:
                 continue
-            if CRD_SERVED.id not in allowances(document):
+            if CRD_SERVED.id not in silenced(document):
                 said.add(key)
         yield look
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serving.judge.lint import ALLOW, allowances, judge_manifests
+from serving.judge.lint import ALLOW, judge_manifests, silenced
 from serving.verdict import Finding, Report, Verdict
 from tests.judge.lint.asked import deployment
 from tests.judge.lint.mutate import base, bundle
@@ -64,7 +64,7 @@ def test_what_cannot_be_told_may_be_allowed_too():
 
 
 @pytest.mark.parametrize(
-    ("annotation", "silenced", "problems"),
+    ("annotation", "reasons", "problems"),
     [
         pytest.param("WG381: why; WG383: why too", {"WG381": "why", "WG383": "why too"}, [], id="two"),
         pytest.param(" WG381 :why ;", {"WG381": "why"}, [], id="spaces, and a semicolon at the end"),
@@ -80,9 +80,9 @@ def test_what_cannot_be_told_may_be_allowed_too():
         pytest.param("", {}, ["'' is not a code, a colon and a reason"], id="nothing"),
     ],
 )
-def test_an_allowance_is_a_code_and_a_reason(annotation: str, silenced: dict[str, str], problems: list[str]):
+def test_an_allowance_is_a_code_and_a_reason(annotation: str, reasons: dict[str, str], problems: list[str]):
     changed = _named("one", annotation)
-    assert allowances(bundle([changed]).documents[0]) == silenced
+    assert silenced(bundle([changed]).documents[0]) == reasons
     found = of(judge_manifests(bundle([changed]), "test"), "WG398")
     assert [each.observed for each in found if each.verdict is Verdict.FAIL] == problems
 

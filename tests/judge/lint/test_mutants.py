@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from serving.codes import registry
 from serving.judge.lint import RULES, judge_manifests
 from serving.verdict import Verdict
 from tests.judge.lint.mutate import HERE, base, bundle, changed, mutants
@@ -42,3 +43,9 @@ def test_every_rule_has_a_mutant():
 
 def test_no_code_belongs_to_two_rules():
     assert [code for code, number in Counter(rule.code.id for rule in RULES).items() if number > 1] == []
+
+
+def test_rules_stand_in_the_order_of_their_codes():
+    ids = [rule.code.id for rule in RULES]
+    assert ids == sorted(ids)
+    assert set(ids) == {code for code in registry() if code.startswith("WG3")}
