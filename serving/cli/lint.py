@@ -19,7 +19,7 @@ import click
 
 from serving.errors import Refused
 from serving.facts.manifests import Bundle
-from serving.judge.lint import RULES, Severity, judge_manifests
+from serving.judge.lint import RULES, Severity, judge_alternatives
 from serving.observe.helm_chart import NAMESPACE, RELEASE, ChartOptions
 from serving.observe.manifests import Manifests, read_manifests
 from serving.report.text import color_wanted, one_line, render_text
@@ -115,7 +115,8 @@ def command(
     """Prove that manifests tell one story before anything is applied.
 
     PATH is a YAML or JSON file, a directory, a Helm chart (directory or .tgz), a kustomization, or - for stdin. All of
-    them are judged together, as one cluster would hold them. Nothing is written anywhere.
+    them are judged together, as one cluster would hold them; charts and kustomizations that make the same object are
+    alternatives, such as the overlays of one base: each is judged with all else. Nothing is written anywhere.
 
     \b
     Exit code 0 every rule held, 1 a rule does not hold, 2 usage or a file that is wrong, 3 something
@@ -144,16 +145,17 @@ def command(
         manifests = read_manifests(paths, options)
     for note in manifests.notes:
         print(f"lint: {one_line(note)}", file=sys.stderr)
-    bundle = Bundle(manifests.documents, pool_gpus=pool_gpus)
+    bundles = [Bundle(part, pool_gpus=pool_gpus) for part in manifests.parts]
     if cluster:
         from serving.observe.cluster_documents import Cluster, read_cluster
 
         with _told("reading the cluster"):
             live = read_cluster(Cluster(kubeconfig, kube_context, namespace))
-        bundle = Bundle(manifests.documents, live.documents, live.unseen, pool_gpus)
-    counted = f"{len(bundle.documents)} document{'' if len(bundle.documents) == 1 else 's'}"
+        bundles = [Bundle(part, live.documents, live.unseen, pool_gpus) for part in manifests.parts]
+    number = len(manifests.documents)
+    counted = f"{number} document{'' if number == 1 else 's'}"
     title = f"lint {' '.join(paths)}: {counted}{' and the cluster' if cluster else ''}"
-    report = judge_manifests(bundle, title, Severity(severity))
+    report = judge_alternatives(bundles, title, Severity(severity))
     sys.stdout.write(_rendered(report, output, manifests, verbose))
     return report.exit_code
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final
 from serving.errors import Refused
 from serving.facts.manifests import Document
 from serving.facts.shape import as_map, as_text
+from serving.observe.alternatives import clashes, compatible, notes
 from serving.observe.helm_chart import ChartOptions, render_chart
 from serving.observe.kustomization import build, kustomization_in, references
 from serving.observe.manifest_files import read_file, read_stream, unreadable, walk
@@ -30,9 +31,12 @@ DEFAULTS: Final = ChartOptions()
 
 @dataclass(frozen=True)
 class Manifests:
-    """The documents; those of their sources whose lines count in rendered text; what was found and left out."""
+    """The documents, and those of them that one cluster can hold at a time: more than one such part where charts or
+    kustomizations are alternatives. Sources whose lines count in rendered text. What was found and left out.
+    """
 
     documents: tuple[Document, ...]
+    parts: tuple[tuple[Document, ...], ...]
     rendered: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -69,21 +73,22 @@ def read_manifests(
             left_out += [where] if parsed else []
             continue
         documents += _documents(parsed, where, text)
-    makers: dict[tuple[str, str, str, str], str] = {}
+    made: dict[str, list[Document]] = {}
     for maker, source, text in _render(found, options):
         rendered.add(source)
         said = f"{source} (rendered)"
-        fresh = _documents(parse(text, said), source, text, said)
-        for each in fresh:
-            other = makers.setdefault((each.group, each.kind, each.namespace, each.name), maker)
-            if other != maker:
-                raise Refused(f"{other} and {maker} both make {each.id}: lint one at a time, as each is applied alone")
-        documents += fresh
+        made.setdefault(maker, []).extend(_documents(parse(text, said), source, text, said))
+    alone = tuple(documents)
+    documents += [each for fresh in made.values() for each in fresh]
     if not documents:
         what = ", ".join(arguments[:3])
         hint = " (only comments)" if any(text.strip() for _, text, _ in found.texts) and not left_out else ""
         raise Refused(f"no Kubernetes documents in {what}{hint}: name files, a chart or a kustomization that has some")
-    return Manifests(tuple(documents), frozenset(rendered), (*found.notes, *_left_out(left_out)))
+    clashing = clashes(made)
+    together = compatible(clashing) or [[]]
+    parts = tuple((*alone, *(each for maker in makers for each in made[maker])) for makers in together)
+    told = (*found.notes, *_left_out(left_out), *notes(clashing))
+    return Manifests(tuple(documents), parts, frozenset(rendered), told)
 
 
 def _find(argument: str, found: _Found, stdin: BinaryIO | None) -> None:

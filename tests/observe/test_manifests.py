@@ -126,12 +126,25 @@ def test_a_tree_is_its_plain_files_its_charts_and_its_outermost_kustomizations()
 
 
 @pytest.mark.usefixtures("root", "with_tools")
-def test_two_overlays_of_one_base_are_refused_together_and_read_apart() -> None:
+def test_overlays_of_one_base_are_alternatives_beside_all_else() -> None:
     write({"t/base/kustomization.yaml": "resources: [b.yaml]\n", "t/base/b.yaml": THING.format("b")})
     write({f"t/{name}/kustomization.yaml": "resources: [../base]\n" for name in ("dev", "prod")})
-    with pytest.raises(Refused, match="t/dev and t/prod both make ConfigMap/b: lint one at a time"):
-        read_manifests(["t"])
-    assert seen(read_manifests(["t/prod"])) == ["b t/prod:1"]
+    write({"t/pool/kustomization.yaml": "resources: [p.yaml]\n", "t/pool/p.yaml": THING.format("p")})
+    write({"t/a.yaml": THING.format("a")})
+    found = read_manifests(["t"])
+    assert [[f"{each.name} {each.source}" for each in part] for part in found.parts] == [
+        ["a t/a.yaml", "b t/dev", "p t/pool"],
+        ["a t/a.yaml", "p t/pool", "b t/prod"],
+    ]
+    assert found.notes == ("alternatives, judged apart: t/dev, t/prod (more than one makes ConfigMap/b)",)
+    assert seen(found) == ["a t/a.yaml:1", "b t/dev:1", "p t/pool:1", "b t/prod:1"]
+
+
+@pytest.mark.usefixtures("root")
+def test_files_are_no_alternatives() -> None:
+    write({"a.yaml": THING.format("a"), "b.yaml": THING.format("a")})
+    found = read_manifests(["a.yaml", "b.yaml"])
+    assert found.parts == (found.documents,)
 
 
 @pytest.mark.usefixtures("root")

@@ -5,11 +5,11 @@ The modules in `TOPICS` hold the rules of one topic each; what several of them k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from serving.codes.lint import ALLOWANCES_SENSIBLE
-from serving.facts.manifests import Bundle
+from serving.facts.manifests import Bundle, Document
 from serving.judge.lint import (
     allowances,
     canary,
@@ -86,16 +86,22 @@ RULES: Final[tuple[Rule, ...]] = tuple(
 
 
 def judge_manifests(bundle: Bundle, title: str, severity: Severity = Severity.WARNING) -> Report:
-    """Every rule of at least this severity over the bundle.
+    """Every rule of at least this severity over the bundle: `judge_alternatives` of one."""
+    return judge_alternatives((bundle,), title, severity)
+
+
+def judge_alternatives(bundles: Sequence[Bundle], title: str, severity: Severity = Severity.WARNING) -> Report:
+    """Every rule of at least this severity over each bundle; what they share, and what is said of it, counts once.
 
     A fault is a FAIL, what cannot be told is UNKNOWN, a rule that held is one PASS with the number of objects, and
     what an annotation allows is NOT_APPLICABLE with its reason, as is an allowance that nothing needs. Rules that found
     nothing to look at are left out.
     """
     rules = [rule for rule in RULES if severity is Severity.WARNING or rule.severity is Severity.ERROR]
-    judged = [(rule, list(rule.check(bundle))) for rule in rules]
+    judged = [(rule, list(dict.fromkeys(look for bundle in bundles for look in rule.check(bundle)))) for rule in rules]
     findings = [finding for rule, looks in judged for finding in _findings(rule, looks)]
-    return Report(title, (*findings, *_unneeded(bundle, judged)))
+    documents = dict.fromkeys(document for bundle in bundles for document in bundle.documents)
+    return Report(title, (*findings, *_unneeded(documents, judged)))
 
 
 def _findings(rule: Rule, looks: Sequence[Look]) -> Iterator[Finding]:
@@ -122,13 +128,13 @@ def _finding(rule: Rule, look: Fault | Unclear) -> Finding:
     return Finding(rule.code, Verdict.FAIL, subject, look.observed, look.expected, rule.reason, look.remedy, source)
 
 
-def _unneeded(bundle: Bundle, judged: Sequence[tuple[Rule, Sequence[Look]]]) -> Iterator[Finding]:
+def _unneeded(documents: Iterable[Document], judged: Sequence[tuple[Rule, Sequence[Look]]]) -> Iterator[Finding]:
     """Allowances of rules that were asked and had nothing to say: shown, so that they do not outlive their reason."""
     asked = {rule.code.id for rule, _ in judged}
     tripped = {
         (id(each.document), rule.code.id) for rule, looks in judged for each in looks if not isinstance(each, Held)
     }
-    for document in bundle.documents:
+    for document in documents:
         for code, reason in silenced(document).items():
             if reason and code in asked and (id(document), code) not in tripped:
                 observed, expected = f"{code} is allowed here, and does not trip", "an allowance that is needed"
@@ -138,4 +144,4 @@ def _unneeded(bundle: Bundle, judged: Sequence[tuple[Rule, Sequence[Look]]]) -> 
                 )
 
 
-__all__ = ["ALLOW", "RULES", "Look", "Rule", "Severity", "judge_manifests", "silenced"]
+__all__ = ["ALLOW", "RULES", "Look", "Rule", "Severity", "judge_alternatives", "judge_manifests", "silenced"]
