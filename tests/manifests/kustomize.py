@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +30,7 @@ COMPONENTS: Final = [path for path in _of_kind("Component") if path.startswith("
 
 def build(path: str) -> list[Object]:
     """The objects of a kustomization below manifests/."""
-    return deepcopy(_built(MANIFESTS / path))
+    return build_at(MANIFESTS / path)
 
 
 def endpoint_with(*components: str, resources: Iterable[str] = ("base",), manifests: Path = MANIFESTS) -> list[Object]:
@@ -54,19 +53,24 @@ def only(objects: Iterable[Object], kind: str, name: str = "") -> Object:
     return found
 
 
-@cache
-def _built(folder: Path) -> list[Object]:
-    return build_at(folder)
+def text(path: str) -> str:
+    """What kubectl makes of a kustomization below manifests/."""
+    return _text(MANIFESTS / path)
 
 
 def build_at(folder: Path) -> list[Object]:
     """The objects of a kustomization anywhere."""
+    return [each for each in yaml.load_all(_text(folder), yaml.CSafeLoader) if each is not None]
+
+
+@cache
+def _text(folder: Path) -> str:
     done = subprocess.run(
         [_kubectl(), "kustomize", str(folder)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr, f"kubectl warns: {done.stderr}"
-    return [each for each in yaml.safe_load_all(done.stdout) if each is not None]
+    return done.stdout
 
 
 def _kubectl() -> str:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.helm.scenarios import over, render, scenario
 from tests.manifests.kustomize import Object, build, endpoint_with, only
 from tests.manifests.pods import Pods, pods
 
-helm = pytest.importorskip("helm_python")
-CHART = Path(__file__).resolve().parents[2] / "helm" / "warmgate"
 POOL = {"priorityClass": {"name": "warmgate-inference"}}  # the overlays of the pool have a quota for that class
 SAME = {
     "single-gpu": ("overlays/gpu-pool", POOL),
@@ -23,22 +20,10 @@ SAME = {
 }
 
 
-def _over(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in patch.items():
-        merged[key] = _over(merged.get(key) or {}, value) if isinstance(value, Mapping) else value
-    return merged
-
-
-def chart(scenario: str, *patches: Mapping[str, Any]) -> list[Object]:
+def chart(name: str, *patches: Mapping[str, Any]) -> list[Object]:
     """A supported scenario of the chart, without its tests."""
-    values = yaml.safe_load((CHART / "ci" / f"{scenario}-values.yaml").read_text()) or {}
-    for patch in patches:
-        values = _over(values, patch)
-    with helm.Chart.load(CHART) as loaded:
-        texts = loaded.render(values, name="qwen", namespace="llm")
-    objects = [each for path, text in texts.items() if path.endswith(".yaml") for each in yaml.safe_load_all(text)]
-    return [each for each in objects if each and "helm.sh/hook" not in each["metadata"].get("annotations", {})]
+    objects = render(over(scenario(name), *patches))
+    return [each for each in objects if "helm.sh/hook" not in each["metadata"].get("annotations", {})]
 
 
 def facts(objects: list[Object]) -> dict[str, Any]:
