@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from math import ceil
 from typing import Final
 
 from serving.codes.lint import ENDPOINTS_LET_GO, GRACE_SUFFICES, STREAMS_DRAINED
-from serving.facts.engine import TEARDOWN_S, Engine, Unknown, engines
+from serving.facts.engine import SLEEP, TEARDOWN_S, Engine, Unknown, engines
 from serving.facts.manifests import Bundle
-from serving.facts.shape import as_seconds
+from serving.facts.shape import as_seconds, as_texts, dig
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
+ENDS: Final = re.compile(r"\bray stop\b|\bp?kill(all)?\b(?!.*\b(sleep|while|until|wait)\b)", re.DOTALL)  # at once
 LEAST_PAUSE_S: Final = 3  # EndpointSlices, kube-proxy and gateways have followed by then, in a cluster at rest
 
 
@@ -96,8 +98,8 @@ def _pause(bundle: Bundle) -> Iterator[Look]:
         path = f"{each.container.path}.lifecycle.preStop"
         if isinstance(lame, Unknown):
             yield Unclear(each.workload.document, path, lame.why, "write it as a number of seconds", each.who)
-        elif each.pre_stop_s + lame >= LEAST_PAUSE_S or (each.pre_stop and not each.pre_stop_s):
-            yield Held(each.workload.document)  # a hook that does not sleep waits for something we cannot see
+        elif each.pre_stop_s + lame >= LEAST_PAUSE_S or _waits(each):
+            yield Held(each.workload.document)
         else:
             remedy = (
                 'set WARMGATE_LAME_DUCK to "10"'
@@ -106,7 +108,15 @@ def _pause(bundle: Bundle) -> Iterator[Look]:
             )
             pause = each.pre_stop_s + lame
             observed = f"a pause of {pause:g} s" if pause or each.under_agent else "no preStop pause and no lame duck"
+            if each.pre_stop and not pause:
+                observed = "a preStop hook that does not wait"
             yield Fault(each.workload.document, path, observed, f"at least {LEAST_PAUSE_S} s", remedy, each.who)
+
+
+def _waits(each: Engine) -> bool:
+    """Does a preStop hook wait for something that we cannot see? One that only sleeps does not, nor one that kills."""
+    asked = " ".join(as_texts(dig(each.pre_stop, "exec.command")))
+    return bool(each.pre_stop) and "sleep" not in each.pre_stop and not SLEEP.search(asked) and not ENDS.search(asked)
 
 
 RULES: Final = (

@@ -10,6 +10,10 @@ PLAIN = {"image": "vllm/vllm-openai:v0.32.0", "env": []}
 SLEEP = {"preStop": {"sleep": {"seconds": 15}}}
 
 
+def hook(*command: str) -> dict[str, Any]:
+    return {**PLAIN, "lifecycle": {"preStop": {"exec": {"command": list(command)}}}}
+
+
 @pytest.mark.parametrize(
     ("container", "grace", "needed"),
     [
@@ -71,6 +75,14 @@ def test_streams_are_drained(container: dict[str, Any], verdict: str | None):
         pytest.param({**PLAIN, "lifecycle": SLEEP}, True, id="vLLM behind a pause"),
         pytest.param(
             {**PLAIN, "lifecycle": {"preStop": {"exec": {"command": ["/drain.sh"]}}}}, True, id="a hook of its own"
+        ),
+        pytest.param(hook("/bin/sh", "-c", "ray stop"), False, id="a hook that stops Ray"),
+        pytest.param(hook("sh", "-c", "kill -TERM 1"), False, id="a hook that kills"),
+        pytest.param(hook("sh", "-c", "kill -TERM 1; while kill -0 1; do sleep 5; done"), True, id="it waits then"),
+        pytest.param(hook("sh", "-c", "until curl -s localhost/idle; do :; done"), True, id="it asks until it is idle"),
+        pytest.param(hook("sleep", "0"), False, id="no second"),
+        pytest.param(
+            {**PLAIN, "lifecycle": {"preStop": {"sleep": {"seconds": 0}}}}, False, id="no second of Kubernetes"
         ),
         pytest.param({**PLAIN, "lifecycle": {"postStart": {"sleep": {"seconds": 9}}}}, False, id="a hook at the start"),
         pytest.param(PLAIN, False, id="vLLM at once"),
