@@ -211,7 +211,7 @@ RESOURCES_STATED: Final = Code(
 STRATEGY_STATED: Final = Code(
     "WG374",
     "Is the rollout strategy stated?",
-    "Every stable predictor has a deploymentStrategy, in a form that the API accepts.",
+    "Every stable predictor has a deploymentStrategy, and no canary has one, which nobody would read.",
 )
 
 # storage
@@ -219,6 +219,13 @@ WEIGHTS_SHARED: Final = Code(
     "WG375",
     "Are weights fetched once and not by every Pod?",
     "Every model comes from a shared volume, an image or a node cache.",
+)
+
+# kserve, and every Deployment
+STRATEGY_ACCEPTED: Final = Code(
+    "WG376",
+    "Does the API take every rollout strategy as it is written?",
+    "Every type is known, and every amount is a whole number or a percentage.",
 )
 
 # hygiene

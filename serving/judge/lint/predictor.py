@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from serving.codes.lint import MODE_EXPLICIT, RESOURCES_STATED, STRATEGY_STATED, TIMEOUT_STATED
+from serving.codes.lint import MODE_EXPLICIT, RESOURCES_STATED, STRATEGY_ACCEPTED, STRATEGY_STATED, TIMEOUT_STATED
 from serving.facts.container import Container
 from serving.facts.manifests import Bundle, Document
 from serving.facts.pods import Workload
 from serving.facts.predictor import AUTOSCALER, MODE
-from serving.facts.shape import as_map, as_text, as_whole
+from serving.facts.shape import as_map, as_text, as_whole, dig
+from serving.facts.strategy import share
 from serving.facts.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, held_or
 from serving.judge.lint.subjects import predictors, services_of_models
@@ -20,7 +20,6 @@ MODES: Final = ("Standard", "Knative", "ModelMesh")
 LEGACY: Final = {"RawDeployment": "Standard", "Serverless": "Knative"}
 CLASSES: Final = ("hpa", "keda", "none", "external")
 LEAST_TIMEOUT_S: Final = 300
-PERCENT: Final = re.compile(r"\d+%")
 TYPES: Final = ("RollingUpdate", "Recreate")
 
 
@@ -115,7 +114,14 @@ def _strategy(bundle: Bundle) -> Iterator[Look]:
                 remedy = "set {type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"
                 yield Fault(document, where, observed, expected, remedy)
             elif not canary:
-                yield from _formed(document, where, as_map(given))
+                yield Held(document)
+
+
+def _accepted(bundle: Bundle) -> Iterator[Look]:
+    for document in services_of_models(bundle):
+        given = dig(document.spec, "predictor.deploymentStrategy")
+        if given is not None:
+            yield from _formed(document, "spec.predictor.deploymentStrategy", as_map(given))
     for document in bundle.of("Deployment"):
         if document.spec.get("strategy") is not None:
             yield from _formed(document, "spec.strategy", as_map(document.spec.get("strategy")))
@@ -141,10 +147,8 @@ def _formed(document: Document, path: str, strategy: Mapping[str, Any]) -> Itera
 
 
 def _number_or_percent(value: object) -> bool:
-    if isinstance(value, str):
-        return bool(PERCENT.fullmatch(value))
-    whole = as_whole(value)
-    return whole is not None and whole >= 0
+    amount = share(value, 100, round_up=True)
+    return amount is not None and amount >= 0
 
 
 RULES: Final = (
@@ -171,8 +175,14 @@ RULES: Final = (
     Rule(
         STRATEGY_STATED,
         Severity.WARNING,
-        "Without a strategy a rollout of 4 replicas ends one warm Pod first; the API takes quoted numbers for "
-        "malformed percentages and rejects the Deployment, which KServe only logs.",
+        "Without a strategy a rollout of 4 replicas ends one warm Pod first: KServe's default removes 25 % at once.",
         _strategy,
+    ),
+    Rule(
+        STRATEGY_ACCEPTED,
+        Severity.ERROR,
+        "The API takes a quoted number for a malformed percentage and rejects the Deployment; KServe only logs that, "
+        "and serves the old release on.",
+        _accepted,
     ),
 )

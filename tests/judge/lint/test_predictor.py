@@ -105,7 +105,7 @@ def test_a_custom_container_states_all_four():
 )
 def test_strategies_have_the_form_that_the_api_takes(strategy: dict[str, Any], observed: list[str]):
     documents = kserve({"set": "spec.predictor.deploymentStrategy", "to": strategy})
-    assert [each.observed for each in said("WG374", *documents)] == observed
+    assert [each.observed for each in said("WG376", *documents)] == observed
 
 
 @pytest.mark.parametrize(
