@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from serving.cli.lint import command
-from tests.rendered import CHART, chart_text, documents, everything, kustomizations, scenarios
+from tests.helm.scenarios import CHART
+from tests.manifests.kustomize import KUSTOMIZATIONS
+from tests.rendered import documents, everything, scenarios
 
 SUPPORTED = {
     "default",
@@ -32,7 +34,7 @@ CORE_GROUPS = ("", "apps", "batch", "policy", "networking.k8s.io", "scheduling.k
 
 def test_every_supported_scenario_is_there():
     assert set(scenarios()) == SUPPORTED
-    assert {"base", "overlays/dev-cpu", "overlays/gpu-pool", "overlays/canary-rehearsal"} <= set(kustomizations())
+    assert {"base", "overlays/dev-cpu", "overlays/gpu-pool", "overlays/canary-rehearsal"} <= set(KUSTOMIZATIONS)
 
 
 @pytest.mark.parametrize("name", [name for name, _ in RENDERED])
@@ -60,11 +62,3 @@ def test_lint_renders_the_chart_by_itself(scenario: str):
     options = ["--values", str(values)] if values else []
     done = CliRunner().invoke(command, [str(CHART), "--release", "qwen", "--namespace", "llm", *options])
     assert done.exit_code == 0, done.output
-
-
-def test_the_default_values_need_no_definitions_but_kserves():
-    groups = {one["apiVersion"].rpartition("/")[0] for one in documents(chart_text("default"))}
-    assert groups <= {*CORE_GROUPS, "serving.kserve.io"}
-    kinds = {one["kind"] for one in documents(chart_text("no-kserve"))}
-    assert "InferenceService" not in kinds
-    assert "Deployment" in kinds

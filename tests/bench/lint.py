@@ -23,7 +23,8 @@ from serving.judge.lint import RULES, judge_manifests
 from serving.observe.helm_chart import ChartOptions, render_chart
 from serving.observe.manifests import read_manifests
 from serving.report.text import render_text
-from tests.rendered import CHART, scenarios
+from tests.helm.scenarios import CHART
+from tests.rendered import scenarios
 
 DOCUMENTS = 2000
 ROUNDS = 7

@@ -46,9 +46,9 @@ def test_the_scenarios_are_those_that_the_readme_lists() -> None:
     }
 
 
-@ALL
-def test_core_objects_are_valid_for_kubernetes(name: str) -> None:
-    objects = render(values_of(name))
+def test_core_objects_are_valid_for_kubernetes_with_everything_on() -> None:
+    """Those of each scenario are checked together with the kustomizations' objects."""
+    objects = render(EVERYTHING)
     core = [each for each in objects if not each["apiVersion"].startswith(CUSTOM)]
     assert core
     for each in core:

@@ -30,7 +30,7 @@ COMPONENTS: Final = [path for path in _of_kind("Component") if path.startswith("
 
 def build(path: str) -> list[Object]:
     """The objects of a kustomization below manifests/."""
-    return build_at(MANIFESTS / path)
+    return _objects(text(path))
 
 
 def endpoint_with(*components: str, resources: Iterable[str] = ("base",), manifests: Path = MANIFESTS) -> list[Object]:
@@ -53,18 +53,22 @@ def only(objects: Iterable[Object], kind: str, name: str = "") -> Object:
     return found
 
 
+@cache
 def text(path: str) -> str:
     """What kubectl makes of a kustomization below manifests/."""
-    return _text(MANIFESTS / path)
+    return _built(MANIFESTS / path)
 
 
 def build_at(folder: Path) -> list[Object]:
     """The objects of a kustomization anywhere."""
-    return [each for each in yaml.load_all(_text(folder), yaml.CSafeLoader) if each is not None]
+    return _objects(_built(folder))
 
 
-@cache
-def _text(folder: Path) -> str:
+def _objects(rendered: str) -> list[Object]:
+    return [each for each in yaml.load_all(rendered, yaml.CSafeLoader) if each is not None]
+
+
+def _built(folder: Path) -> str:
     done = subprocess.run(
         [_kubectl(), "kustomize", str(folder)], capture_output=True, text=True, timeout=60, check=False
     )
