@@ -1,4 +1,5 @@
-{{/* The PodSpec around the container, for a predictor, its workers and a Deployment alike. Volumes stand elsewhere. */}}
+{{/* The PodSpec around the container, for a predictor, its workers and a Deployment alike. Volumes stand elsewhere. KServe
+     mounts a claim of weights as one that could be written: without OnRootMismatch every Pod would walk through all of it. */}}
 {{- define "warmgate.podSpec" -}}
 {{- $numbers := include "warmgate.numbers" . | fromYaml -}}
 {{- $gpu := include "warmgate.gpu" . | fromYaml -}}
@@ -11,6 +12,7 @@ securityContext:
   runAsUser: 10001
   runAsGroup: 0
   fsGroup: 10001
+  fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
 {{- with merge (deepCopy $gpu.nodeSelector) .Values.pod.nodeSelector }}
