@@ -85,6 +85,13 @@ NEITHER = (False, False)
         pytest.param({"image": "vllm/vllm-openai:v0.32.0"}, SERVES, id="by-image"),
         pytest.param({"image": "vllm/vllm-openai:v0.32.0", "args": ["--model=m"]}, SERVES, id="by-image-with-args"),
         pytest.param({"image": "a:5000/x/vllm-cpu@sha256:00"}, SERVES, id="by-image-with-digest"),
+        pytest.param({"image": "ghcr.io/llm-d/llm-d-xpu:v0.5.0", "args": ["--model", "m"]}, SERVES, id="llm-d's-image"),
+        pytest.param({"image": "ghcr.io/llm-d/llm-d-routing-sidecar:v0.5.0"}, NEITHER, id="llm-d's-sidecar"),
+        pytest.param(
+            {"image": "vllm/vllm-openai:1", "command": ["sh", "-c", "bash /w/multi-node-serving.sh worker -a"]},
+            RUNS,
+            id="ray-worker-by-vllm's-script",
+        ),
         pytest.param({"image": "x", "command": ["vllm", "serve", "m"]}, SERVES, id="by-command"),
         pytest.param({"image": "x", "command": ["/opt/v/bin/vllm", "serve"]}, SERVES, id="by-path"),
         pytest.param(

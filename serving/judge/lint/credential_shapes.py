@@ -16,7 +16,7 @@ NAMES: Final = re.compile(  # of a variable, an option or a key: it ends in what
 )
 COUNTED_TOKENS: Final = re.compile(  # tokens that a model reads, not ones that open a door
     r"(?:bos|eos|pad|unk|sep|cls|mask|image|audio|video|stop|start|end|think|thinking|tool|call|special|implicit"
-    r"|max|min|per|next|first|last|new|output|prompt|input|extra)[_-]token$",
+    r"|max|min|per|next|first|last|new|output|prompt|input|extra|batched)[_-]token$",
     re.IGNORECASE,
 )
 LOOSE_NAMES: Final = re.compile(r"key|token|secret|passw|cred|auth", re.IGNORECASE)

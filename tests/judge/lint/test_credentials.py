@@ -28,6 +28,7 @@ def secret(**more: Any) -> dict[str, Any]:
         pytest.param("MAX_TOKENS", "4096", id="a number of tokens"),
         pytest.param("TOKENIZERS_PARALLELISM", "false", id="tokenizers"),
         pytest.param("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1", id="a switch about tokens"),
+        pytest.param("MAX_NUM_BATCHED_TOKEN", "4096", id="a number of tokens without its s"),
         pytest.param("EOS_TOKEN", "<|im_end|>", id="a token that a model reads"),
         pytest.param("PAD_TOKEN", "padpadpadpad", id="another one"),
         pytest.param("VLLM_API_KEY", "$(FROM_ELSEWHERE)", id="a reference to another variable"),

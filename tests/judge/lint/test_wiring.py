@@ -304,3 +304,10 @@ def test_the_services_of_ray_may_have_names_of_their_own(kind: str):
     spec["serveService"] = {"metadata": {"name": "answers"}}
     for name, there in (("llama", True), ("answers", True), ("llama-head-svc", False)):
         assert bool(said("WG394", {**ray(kind), "spec": spec}, route(name=name, port=8000))) is not there
+
+
+@pytest.mark.parametrize(("namespace", "met"), [("kube-system", True), ("llm", False)])
+def test_a_cluster_has_pods_of_its_own(namespace: str, met: bool):
+    agent, dns = deployment(), service({"k8s-app": "kube-dns"})
+    agent["metadata"]["namespace"] = dns["metadata"]["namespace"] = namespace
+    assert (said("WG393", agent, dns) == []) is met
