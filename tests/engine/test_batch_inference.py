@@ -25,7 +25,7 @@ print(json.dumps([told.input_file, told.output_file, told.model, told.max_model_
 def test_vllm_takes_the_jobs_arguments():
     (container,) = only(build("jobs/batch-inference"), "Job")["spec"]["template"]["spec"]["containers"]
     done = subprocess.run(
-        [sys.executable, "-c", PARSE, *container["args"]], capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, "-c", PARSE, *container["args"]], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])

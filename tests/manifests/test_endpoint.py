@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -113,10 +112,14 @@ def test_a_component_is_for_an_endpoint_of_any_name(renamed: Path, component: st
 
 @pytest.mark.parametrize("gpu", ["gpu-whole", "gpu-mig", "gpu-time-slicing"])
 def test_components_may_stand_in_any_order_but_the_canary_behind_its_gpu(gpu: str):
+    orders = (
+        (gpu, "canary", "monitoring", "quota"),
+        ("quota", "monitoring", gpu, "canary"),
+        ("monitoring", gpu, "canary", "quota"),
+    )
     made = {
         yaml.safe_dump(sorted(endpoint_with(*order), key=lambda each: (each["kind"], each["metadata"]["name"])))
-        for order in permutations([gpu, "canary", "monitoring", "quota"])
-        if order.index("canary") > order.index(gpu)
+        for order in orders
     }
     assert len(made) == 1
 
