@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from serving.facts.image import read_image
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig, text_map
 
 SHELLS: Final = frozenset({"sh", "bash", "ash", "dash", "zsh"})
@@ -61,7 +62,7 @@ class Container:
     @property
     def image_name(self) -> str:
         """The last part of the image's repository: `vllm-openai` of `docker.io/vllm/vllm-openai:v0.32.0`."""
-        return self.image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+        return read_image(self.image).name
 
     @cached_property
     def words(self) -> tuple[str, ...]:

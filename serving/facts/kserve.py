@@ -6,10 +6,10 @@ utils.go). What it cannot know without the runtime is left out, and `Workload.mi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from serving.facts.image import read_image
 from serving.facts.llm_inference_service import llm_workloads
 from serving.facts.manifests import Bundle, Document, near
 from serving.facts.merging import filled, merge, overlaid
@@ -217,11 +217,10 @@ def _joined_container(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[s
 
 def _versioned(container: Mapping[str, Any], version: str) -> Mapping[str, Any]:
     """`runtimeVersion` is the image's tag, unless the image is a digest."""
-    image = as_text(container.get("image"))
-    if not version or not image or "@sha256:" in image:
+    image = read_image(as_text(container.get("image")))
+    if not version or not image.repository or image.digest:
         return container
-    repository = re.sub(r":[\w.-]*$", "", image)
-    return {**container, "image": f"{repository}:{version}"}
+    return {**container, "image": f"{image.repository}:{version}"}
 
 
 def _workers(bundle: Bundle, document: Document, predictor: Mapping[str, Any]) -> Workload:

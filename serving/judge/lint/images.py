@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import IMAGE_PINNED
+from serving.facts.image import Image, read_image
 from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.predictor import components, model_of, model_path
 from serving.facts.shape import as_maps, as_text, dig
@@ -22,12 +23,12 @@ def _pinned(bundle: Bundle) -> Iterator[Look]:
     for document, path, image, who in _images(bundle):
         if not image or FILLED_IN_LATER.search(image):
             continue
-        problem = _problem(image)
+        parts = read_image(image)
+        problem = _problem(parts)
         if problem:
             expected = "a tag that never moves, or a digest"
-            remedy = (
-                f"name a release of {_repository(image)}, best with its digest: {_repository(image)}:TAG@sha256:..."
-            )
+            name = parts.repository
+            remedy = f"name a release of {name}, best with its digest: {name}:TAG@sha256:..."
             yield Fault(document, path, f"{image}: {problem}", expected, remedy, who)
         else:
             yield Held(document)
@@ -54,19 +55,12 @@ def _model_images(document: Document) -> Iterator[tuple[Document, str, str, str]
             yield document, f"{path}.{model_path(component)}.storageUri", image, document.id
 
 
-def _problem(image: str) -> str:
-    name, digest, _ = image.partition("@")
-    if digest:
+def _problem(image: Image) -> str:
+    if image.digest:
         return ""
-    _, colon, tag = name.rpartition("/")[2].partition(":")
-    if not colon or not tag:
+    if not image.tag:
         return "no tag, which means latest"
-    return "a tag that moves" if MOVING.fullmatch(tag) else ""
-
-
-def _repository(image: str) -> str:
-    path, slash, last = image.partition("@")[0].rpartition("/")
-    return f"{path}{slash}{last.partition(':')[0]}"
+    return "a tag that moves" if MOVING.fullmatch(image.tag) else ""
 
 
 RULES: Final = (

@@ -7,6 +7,7 @@ from typing import Final
 
 from serving.codes.lint import IMAGE_NOT_REWRITTEN
 from serving.facts.container import Container
+from serving.facts.image import read_image
 from serving.facts.manifests import Bundle
 from serving.facts.pods import Workload
 from serving.facts.predictor import SERVING, model_of
@@ -49,17 +50,16 @@ def _rewritten(workload: Workload) -> tuple[str, str] | None:
     if not server or container is None or model.get("runtimeVersion"):
         return None
     preset = "vllm/vllm-openai:latest" if workload.missing_runtime and server == "vllmserver" else ""
-    image = container.image or preset
-    head, slash, last = image.rpartition("/")
-    name, colon, tag = last.partition(":")
-    if not colon or "@" in image:
+    written = container.image or preset
+    image = read_image(written)
+    if not image.tag or image.digest:
         return None
-    if server == "vllmserver" and not _gpu_enabled(container) and not name.endswith("-cpu"):
-        return image, f"{head}{slash}{name}-cpu:{tag}"
-    if server == name == "huggingfaceserver":
+    if server == "vllmserver" and not _gpu_enabled(container) and not image.name.endswith("-cpu"):
+        return written, f"{image.repository}-cpu:{image.tag}"
+    if server == image.name == "huggingfaceserver":
         return None  # KServe's own, whose GPU build is what a GPU wants
-    if server == "huggingfaceserver" and _gpu_enabled(container) and not tag.endswith("-gpu"):
-        return image, f"{image}-gpu"
+    if server == "huggingfaceserver" and _gpu_enabled(container) and not image.tag.endswith("-gpu"):
+        return written, f"{written}-gpu"
     return None
 
 
