@@ -96,15 +96,11 @@ class Workload:
     @cached_property
     def containers(self) -> tuple[Container, ...]:
         """Containers that run together; a sidecar (an init container that always restarts) is one of them."""
-        return tuple(each for each in self._all if not each.init)
+        return tuple(each for each in self.all_containers if not each.init)
 
     @cached_property
     def all_containers(self) -> tuple[Container, ...]:
         """Init containers first, then the others."""
-        return self._all
-
-    @cached_property
-    def _all(self) -> tuple[Container, ...]:
         found = []
         for member in ("initContainers", "containers"):
             for number, body in enumerate(as_maps(self.spec.get(member))):
@@ -121,7 +117,7 @@ class Workload:
     @cached_property
     def runs_vllm(self) -> bool:
         """Does vLLM run anywhere in it, as a server or not?"""
-        return any(each.runs_vllm for each in self._all)
+        return any(each.runs_vllm for each in self.all_containers)
 
     @property
     def grace_s(self) -> int:

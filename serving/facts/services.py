@@ -6,7 +6,7 @@ A made Service stands at the document that leads to it. Says what each sends whe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from serving.facts.manifests import CLUSTER, Bundle, Document, near
 from serving.facts.once import once
@@ -40,7 +40,7 @@ class Service:
     selector: Mapping[str, str] | None
     ports: tuple[ServicePort, ...] = ()
     made_for: Workload | None = None
-    open_ended: bool = field(default=False)  # its ports are not all known
+    open_ended: bool = False  # its ports are not all known
 
     def port(self, reference: object) -> ServicePort | None:
         """The port of this name or number."""

@@ -1,4 +1,4 @@
-"""Rules of an InferenceService's predictor: mode, timeout, strategy and resources, which KServe else makes up."""
+"""Rules of what somebody else makes up where nobody states it: mode, timeout, strategy and resources."""
 
 from __future__ import annotations
 

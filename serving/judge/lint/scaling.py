@@ -38,7 +38,8 @@ def _on_load(bundle: Bundle) -> Iterator[Look]:
         if not workload.engines or scaler.kind == KNATIVE:
             continue
         wrong = [each for each in scaler.signals if each.kind == "resource"]
-        if scaler.kind == "kserve hpa" and scaler.most <= scaler.least and "scaleMetric" not in str(wrong):
+        asked_for = any(each.path == "spec.predictor.scaleMetric" for each in wrong)
+        if scaler.kind == "kserve hpa" and scaler.most <= scaler.least and not asked_for:
             continue  # an autoscaler with no room to move
         if not wrong:
             yield Held(scaler.document)
