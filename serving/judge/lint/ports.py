@@ -12,13 +12,15 @@ from typing import Final
 from serving.codes.lint import PORT_EXISTS
 from serving.facts.engine import engines_of
 from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.pods import Workload
+from serving.facts.pods import RAY, Workload
 from serving.facts.services import AGENT_PORT, Service, selected, service_named, services, services_around
 from serving.facts.shape import as_count, as_maps, as_text, as_whole
 from serving.facts.workloads import pods
 from serving.judge.lint.references import backends
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 from serving.judge.lint.wiring import in_reach
+
+RAY_METRICS: Final = ("metrics", 8080)  # the port that KubeRay adds where none is called so
 
 
 def _port_exists(bundle: Bundle) -> Iterator[Look]:
@@ -66,12 +68,13 @@ def _judged(
     bundle: Bundle, document: Document, path: str, target: str | int, chosen: Sequence[Workload], whose: str
 ) -> Look:
     """One reference to a port of Pods, by name or by number."""
-    declared = [
+    declared: list[tuple[str, int | None]] = [
         (as_text(port.get("name")), as_whole(port.get("containerPort")))
         for pod in chosen
         for container in pod.all_containers
         for port in container.ports
     ]
+    declared += [RAY_METRICS for pod in chosen if pod.kind in RAY]
     names = sorted({name for name, _ in declared if name})
     number = as_count(as_text(target))
     numbers: set[int | None] = {number}

@@ -10,16 +10,20 @@ from itertools import islice
 from typing import Any, Final
 
 from serving.codes.lint import SELECTOR_MEETS, SELECTOR_OWN
-from serving.facts.manifests import CLUSTER, Bundle, Document
+from serving.facts.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.reach import Reach
 from serving.facts.selectors import selects
 from serving.facts.services import Service, services, services_around
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig, text_map
-from serving.facts.workloads import pods
+from serving.facts.workloads import of_document, pods
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 CONTROLLERS: Final = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
+NO_MAKERS: Final = frozenset(  # kinds that only say what others start
+    {"ServingRuntime", "ClusterServingRuntime", "LLMInferenceServiceConfig", "PodTemplate", "LocalModelNodeGroup"}
+)
 COMPARED: Final = 200  # things that a remedy is looked for among
 SELECTORS: Final[Mapping[tuple[str, str], str]] = {  # (group, kind) -> where a LabelSelector of Pods stands
     ("policy", "PodDisruptionBudget"): "spec.selector",
@@ -64,10 +68,48 @@ def _selector_own(bundle: Bundle) -> Iterator[Look]:
 
 def _selector_meets(bundle: Bundle) -> Iterator[Look]:
     for document, path, selector, spaces in pod_selectors(bundle):
-        yield from _met(pods(bundle), document, path, selector, spaces)
+        for look in _met(pods(bundle), document, path, selector, spaces):
+            yield _by_another(bundle, selector, spaces, look) if isinstance(look, Fault) else look
     for document in bundle.of("ServiceMonitor"):
         spaces = in_reach(document, document.spec.get("namespaceSelector"))
         yield from _met(services_around(bundle), document, "spec.selector", document.spec.get("selector"), spaces)
+
+
+def _by_another(bundle: Bundle, selector: object, spaces: tuple[str, ...] | None, fault: Fault) -> Look:
+    """The fault, unless an operator that nobody knows here may make such Pods out of another document."""
+    makers = [each for each in _makers(bundle) if spaces is None or any(near(each.namespace, one) for one in spaces)]
+    if any(selects(selector, text_map(each)) for maker in makers for each in _inner(maker.body, "labels")):
+        return Held(fault.document)
+    if makers and selector is not None:
+        remedy = "pass the Pods that it makes (kubectl get pods -o yaml), or allow this rule here"
+        return Unclear(fault.document, fault.path, f"the labels of the Pods that {makers[0].id} leads to", remedy)
+    return fault
+
+
+@once
+def _makers(bundle: Bundle) -> tuple[Document, ...]:
+    """Documents with containers in them out of which no Pods are known to be made."""
+    return tuple(
+        each
+        for each in bundle.documents
+        if each.source != CLUSTER
+        and each.kind not in NO_MAKERS
+        and not of_document(bundle, each)
+        and any(True for _ in _inner(each.body, "containers"))
+    )
+
+
+def _inner(body: object, member: str) -> Iterator[Any]:
+    """Every member of this name below a document's first level."""
+    pending = list(as_map(body).values())
+    while pending:
+        found = pending.pop()
+        if isinstance(found, Mapping):
+            if member in found:
+                yield found[member]
+            pending += found.values()
+        elif isinstance(found, list):
+            pending += found
 
 
 def _met(
@@ -83,14 +125,14 @@ def _met(
         yield Held(document)
         return
     around: Iterator[Workload | Service] = reach.within(spaces)
-    near = list(islice(around, COMPARED))
-    what = "Service" if isinstance(near[0], Service) else "Pod"
-    unseen = next((each for each in near if isinstance(each, Workload) and each.missing_runtime), None)
+    some = list(islice(around, COMPARED))
+    what = "Service" if isinstance(some[0], Service) else "Pod"
+    unseen = next((each for each in some if isinstance(each, Workload) and each.missing_runtime), None)
     if unseen is not None:
         remedy = "pass the runtime too, or use --cluster"
         yield Unclear(document, path, f"the labels that a runtime gives to {unseen.label}", remedy)
         return
-    remedy = f"select by labels that the {what}s have: {_closest(selector, [each.labels for each in near])}"
+    remedy = f"select by labels that the {what}s have: {_closest(selector, [each.labels for each in some])}"
     yield Fault(
         document,
         path,

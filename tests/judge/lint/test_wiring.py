@@ -311,3 +311,27 @@ def test_a_cluster_has_pods_of_its_own(namespace: str, met: bool):
     agent, dns = deployment(), service({"k8s-app": "kube-dns"})
     agent["metadata"]["namespace"] = dns["metadata"]["namespace"] = namespace
     assert (said("WG393", agent, dns) == []) is met
+
+
+@pytest.mark.parametrize(
+    ("labels", "selector", "verdict"),
+    [
+        pytest.param({"app": "sandbox"}, {"app": "sandbox"}, None, id="it shows such labels"),
+        pytest.param({"app": "sandbox"}, {"app": "b"}, "unknown", id="it may add some"),
+        pytest.param(None, {"app": "b"}, "fail", id="it has no Pods"),
+    ],
+)
+def test_an_operator_may_make_the_pods(labels: Any, selector: dict[str, str], verdict: str | None):
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}
+    made = one("SandboxTemplate", {"podTemplate": pod} if labels else {"replicas": 1}, "agents.example/v1")
+    assert [each.verdict.value for each in said("WG393", deployment(), made, service(selector))] == (
+        [verdict] if verdict else []
+    )
+
+
+def test_ray_declares_a_port_for_metrics():
+    monitors = [
+        one("PodMonitor", {"selector": {}, "podMetricsEndpoints": [{"port": port}]}, "monitoring.coreos.com/v1")
+        for port in ("metrics", "http")
+    ]
+    assert [len(said("WG395", ray("RayCluster"), monitor)) for monitor in monitors] == [0, 1]
