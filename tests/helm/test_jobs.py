@@ -155,6 +155,8 @@ class TestLoadTest:
             found: str = one(with_loadtest(**values), "Job", "-master")["metadata"]["name"]
             return found
 
+        secret = {"loadtest": {"enabled": True}, "image": {"pullSecrets": ["registry"]}}
+        assert one(render(secret), "Job", "-master")["metadata"]["name"] != name(), "its Pods have changed"
         assert name() == name()
         assert len({name(), name(run="2"), name(workers=3), name(args=["--rate=1"]), name(baseUrl="http://gw")}) == 5
 

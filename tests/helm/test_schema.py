@@ -119,6 +119,10 @@ def test_a_typo_is_refused_at(path: str) -> None:
         pytest.param({"model": {"args": [64]}}, id="an-argument-that-is-a-number"),
         pytest.param({"model": {"storageUri": "pvc:///r1"}}, id="a-uri-without-a-claim"),
         pytest.param({"model": {"storageUri": "pvc://models/r 1"}}, id="a-uri-with-a-blank"),
+        pytest.param(
+            {"networkPolicy": {"modelStore": [{"cidr": "10.0.0.1", "ports": [443]}]}},
+            id="an-address-without-its-prefix",
+        ),
         pytest.param({"image": {"digest": "sha256:abc"}}, id="a-short-digest"),
         pytest.param({"lint": {"allow": {"WG101": "no"}}}, id="a-code-that-is-not-lints"),
     ],

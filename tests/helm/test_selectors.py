@@ -104,6 +104,13 @@ def test_nothing_leaves_but_dns_and_what_is_named() -> None:
     assert peers(store) == [dns, {"ipBlock": {"cidr": "10.1.0.0/16"}}]
 
 
+def test_dns_may_be_elsewhere_and_on_the_nodes() -> None:
+    dns = {"namespace": "openshift-dns", "podLabels": {"app": "dns"}, "port": 5353, "cidrs": ["169.254.20.10/32"]}
+    (rule,) = only(render({"networkPolicy": {"dns": dns}}), "NetworkPolicy")["spec"]["egress"]
+    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in rule["to"]
+    assert rule["ports"] == [{"port": 5353, "protocol": "UDP"}, {"port": 5353, "protocol": "TCP"}]
+
+
 def test_head_and_workers_reach_each_other_and_others_do_not() -> None:
     objects = render(scenario("multi-node"))
     policy = only(objects, "NetworkPolicy")

@@ -1,7 +1,7 @@
 {{/* The names of one load test: they carry a digest of all that it is made from, for a Job is never edited. */}}
 
 {{- define "warmgate.loadtest.run" -}}
-{{- $made := list .Values.loadtest .Values.verify .Values.tools .Values.model.apiKey .Chart.Version
+{{- $made := list .Values.loadtest .Values.verify .Values.tools .Values.model.apiKey .Values.image.pullSecrets .Chart.Version
   (include "warmgate.baseUrl" .) (include "warmgate.servedName" .) (include "warmgate.tools.image" .) -}}
 {{- toJson $made | sha256sum | trunc 8 -}}
 {{- end }}
