@@ -57,6 +57,10 @@ class Room:
     stated: str = ""
     selected: frozenset[tuple[str, str]] = frozenset()
 
+    def __str__(self) -> str:
+        size = shown(self.size, self.key)
+        return f"{self.name} of {size}" if self.quota is None else f"{self.name}: {size}"
+
     def each(self, wanted: Demand) -> Fraction:
         """How much of it one Pod takes."""
         if self.quota is None:

@@ -58,7 +58,11 @@ def _fits(bundle: Bundle) -> Iterator[Look]:
         if not live_nodes(bundle):
             why = bundle.unseen.get("Node", "the cluster has none")
             yield Unclear(
-                workload.document, workload.path, f"nodes: {why}", "let the reader list nodes", workload.label
+                workload.document,
+                workload.path,
+                f"whether a node fits: {why}",
+                "let the reader list nodes",
+                workload.label,
             )
             return  # the same for every Pod
         refused = _refusals(bundle, workload)

@@ -39,7 +39,7 @@ def _budgeted(bundle: Bundle) -> Iterator[Look]:
             workload.document,
             workload.path,
             f"{least} replicas and no PodDisruptionBudget that selects them",
-            "one",
+            "a budget for them",
             f"add a {BUDGET} with maxUnavailable: 1 and selector: {{matchLabels: {_labels(workload)}}}",
             workload.label,
         )

@@ -32,7 +32,8 @@ def _patient(bundle: Bundle) -> Iterator[Look]:
         if asked.way == "http" and READY_PATHS.fullmatch(asked.http_path):
             observed = f"GET {asked.http_path}, which fails while the model sleeps or a stall may still pass"
         elif _asks_engine(each, asked) and _hasty(asked):
-            looks = f"{asked.failures} looks of {asked.timeout_s} s each in {asked.patience_s} s"
+            number = "1 look" if asked.failures == 1 else f"{asked.failures} looks"
+            looks = f"{number} of {asked.timeout_s} s in {asked.patience_s} s"
             observed = f"{looks}, asked of the engine itself"
         if observed:
             expected = f"/livez, or 3 looks over {OFTEN_S} s, or over {BUSY_S} s with timeoutSeconds: {SLOW_S}"

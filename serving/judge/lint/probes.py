@@ -34,7 +34,7 @@ def _startup(bundle: Bundle) -> Iterator[Look]:
             each.workload.document,
             f"{each.container.path}.startupProbe",
             "no startup probe",
-            "one that waits for the load",
+            "a startup probe that waits for the load",
             f"add startupProbe: {{{door}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: {failures}}}",
             each.who,
         )
@@ -91,7 +91,7 @@ def _timeout(bundle: Bundle) -> Iterator[Look]:
             path, remedy = f"{each.container.path}.env", f'set {name} to "{needed:g}" or more'
             if isinstance(bound, Unknown) or (bound < needed and unseen):
                 why = bound.why if isinstance(bound, Unknown) else f"{name} may be set by envFrom"
-                yield Unclear(each.workload.document, path, why, f"{remedy} literally", each.who)
+                yield Unclear(each.workload.document, path, why, f"{remedy}, here and as a literal", each.who)
             elif bound < needed:
                 said = "" if name in each.environment else " by default"
                 yield Fault(

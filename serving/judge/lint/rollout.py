@@ -133,8 +133,6 @@ def _phases(bundle: Bundle, workload: Workload, room: Room, replicas: int, extra
 
 
 def _no_room(workload: Workload, room: Room, parts: list[Part], total: Fraction, extra: int) -> Fault:
-    size = shown(room.size, room.key)
-    where = f"{room.name} of {size}" if room.quota is None else f"{room.name}: {size}"
     remedy = f"raise it to {shown(total, room.key)}, or run fewer replicas"
     if extra:
         remedy += ", or take the loss on purpose: maxSurge 0, maxUnavailable 1 and warmgate/allow with the reason"
@@ -143,7 +141,7 @@ def _no_room(workload: Workload, room: Room, parts: list[Part], total: Fraction,
         workload.document,
         path.path if path else "",
         sum_of(room, parts),
-        f"no more than {where}",
+        f"no more than {room}",
         remedy,
         workload.label,
     )

@@ -12,7 +12,6 @@ from serving.facts.manifests import Bundle
 from serving.facts.pods import Workload
 from serving.facts.predictor import AUTOSCALER, standard_mode
 from serving.facts.promql import selectors
-from serving.facts.quantity import shown
 from serving.facts.scalers import Scaler, Signal, scalers
 from serving.facts.shape import as_maps, as_text, as_whole
 from serving.facts.vllm_metrics import of_vllm
@@ -47,7 +46,12 @@ def _on_load(bundle: Bundle) -> Iterator[Look]:
             name = each.text or "a resource"
             implied = "" if each.path not in ("spec.metrics", "spec.predictor") else " by default"
             yield Fault(
-                scaler.document, each.path, f"scales on {name}{implied}", "the load", _better(scaler), workload.label
+                scaler.document,
+                each.path,
+                f"scales on {name}{implied}",
+                "a signal of the load",
+                _better(scaler),
+                workload.label,
             )
 
 
@@ -74,7 +78,7 @@ def _fits(bundle: Bundle) -> Iterator[Look]:
                     scaler.document,
                     scaler.path,
                     sum_of(room, parts),
-                    f"no more than {room.name}: {shown(room.size, room.key)}",
+                    f"no more than {room}",
                     f"lower {scaler.path.rpartition('.')[2]}, or add what is missing",
                     workload.label,
                 )

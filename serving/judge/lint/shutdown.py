@@ -64,22 +64,22 @@ def _streams(bundle: Bundle) -> Iterator[Look]:
         drain = _drain(each)
         asked = each.agent("drain_timeout") if each.under_agent else None
         given = "shutdown-timeout" in each.container.options
-        if asked is not None:
-            if given and isinstance(asked, int | float) and drain != asked:
+        if isinstance(drain, Unknown) and (given or asked is None):
+            remedy = "give --shutdown-timeout as a number in args"
+            yield Unclear(each.workload.document, path, drain.why, remedy, each.who)
+        elif asked is not None:
+            if given and not isinstance(asked, Unknown) and not isinstance(drain, Unknown) and drain != asked:
                 yield Fault(
                     each.workload.document,
                     path,
-                    f"--shutdown-timeout {drain if isinstance(drain, float) else '?'} beside a drain of {asked:g} s",
+                    f"--shutdown-timeout {drain:g} beside a drain of {asked:g} s",
                     "one number",
                     "drop --shutdown-timeout: the agent passes WARMGATE_DRAIN_TIMEOUT on, and refuses one that differs",
                     each.who,
                 )
             else:
                 yield Held(each.workload.document)
-        elif isinstance(drain, Unknown):
-            remedy = "give --shutdown-timeout as a number in args"
-            yield Unclear(each.workload.document, path, drain.why, remedy, each.who)
-        elif drain > 0:
+        elif not isinstance(drain, Unknown) and drain > 0:
             yield Held(each.workload.document)
         else:
             yield Fault(

@@ -94,7 +94,7 @@ def test_the_most_replicas_and_their_neighbours_must_fit():
     (finding,) = said("WG351", deployment(), other, scaler)
     assert finding.subject == "Deployment/llm/qwen"
     assert finding.observed == "3 at most + 2 Deployment/llm/llama = 5 nvidia.com/gpu"
-    assert finding.expected == "no more than the pool: 4"
+    assert finding.expected == "no more than the pool of 4"
 
 
 @pytest.mark.parametrize(
