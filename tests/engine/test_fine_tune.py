@@ -126,7 +126,7 @@ class Parent:
 def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parent]:
     folder = tmp_path_factory.mktemp("r1")
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    quiet["TOKENIZERS_PARALLELISM"] = "false"
+    quiet |= {"TOKENIZERS_PARALLELISM": "false", "GLOO_SOCKET_IFNAME": "lo"}
     with (
         (folder.parent / "parent.log").open("w+") as log,
         subprocess.Popen(
