@@ -25,6 +25,12 @@ def selects(selector: object, labels: Mapping[str, str]) -> bool:
     return all(_holds(each, labels) for each in as_maps(selector.get("matchExpressions")))
 
 
+def policy_selector(spec: Mapping[str, Any]) -> object:
+    """The podSelector of a NetworkPolicy; the API takes one that is left out for an empty one, which selects all."""
+    selector = spec.get("podSelector")
+    return {} if selector is None else selector
+
+
 def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     key, values = as_text(expression.get("key")), as_texts(expression.get("values"))
     match expression.get("operator"):

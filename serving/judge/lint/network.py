@@ -12,6 +12,7 @@ from typing import Any, Final
 from serving.codes.lint import NETWORK_CLOSED
 from serving.facts.manifests import Bundle, Document, near
 from serving.facts.pods import Workload
+from serving.facts.selectors import policy_selector
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig
 from serving.facts.workloads import pods, workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
@@ -35,7 +36,9 @@ DIRECTIONS: Final = {"Ingress": ("ingress", "from"), "Egress": ("egress", "to")}
 def _closed(bundle: Bundle) -> Iterator[Look]:
     policies: dict[int, list[Document]] = {}
     for policy in bundle.known("NetworkPolicy"):
-        for each in pods(bundle).selected(_selector(policy), (policy.namespace,)) if policy.group == GROUP else ():
+        for each in (
+            pods(bundle).selected(policy_selector(policy.spec), (policy.namespace,)) if policy.group == GROUP else ()
+        ):
             policies.setdefault(id(each), []).append(policy)
     told: set[tuple[int, str]] = set()
     for workload in workloads(bundle):
@@ -81,12 +84,6 @@ def _foreign(bundle: Bundle, workload: Workload) -> Document | None:
         if each.group != GROUP and near(each.namespace, workload.namespace):
             return each
     return None
-
-
-def _selector(policy: Document) -> object:
-    """The API takes a podSelector that is left out for an empty one, which selects all Pods of the namespace."""
-    selector = policy.spec.get("podSelector")
-    return {} if selector is None else selector
 
 
 def _types(policy: Document) -> set[str]:

@@ -13,6 +13,7 @@ from serving.codes.lint import PORT_EXISTS
 from serving.facts.engine import engines_of
 from serving.facts.manifests import CLUSTER, Bundle, Document
 from serving.facts.pods import RAY, Workload
+from serving.facts.selectors import policy_selector
 from serving.facts.services import AGENT_PORT, Service, selected, service_named, services, services_around
 from serving.facts.shape import as_count, as_maps, as_text, as_whole
 from serving.facts.workloads import pods
@@ -148,8 +149,7 @@ def _service_monitors(bundle: Bundle) -> Iterator[Look]:
 
 def _policies(bundle: Bundle) -> Iterator[Look]:
     for document in bundle.of("NetworkPolicy"):
-        selector = document.spec.get("podSelector") or {}
-        chosen = pods(bundle).selected(selector, (document.namespace,))
+        chosen = pods(bundle).selected(policy_selector(document.spec), (document.namespace,))
         if not _seen(chosen):
             continue
         for number, rule in enumerate(as_maps(document.spec.get("ingress"))):

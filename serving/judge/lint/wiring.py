@@ -14,7 +14,7 @@ from serving.facts.manifests import CLUSTER, Bundle, Document, near
 from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.reach import Reach
-from serving.facts.selectors import selects
+from serving.facts.selectors import policy_selector, selects
 from serving.facts.services import Service, services, services_around
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig, text_map
 from serving.facts.workloads import of_document, pods
@@ -50,9 +50,8 @@ def pod_selectors(bundle: Bundle) -> Iterator[tuple[Document, str, object, tuple
         for document in bundle.of(kind):
             if document.group == group:
                 chosen = document.spec.get("namespaceSelector") if kind == "PodMonitor" else None
-                selector = dig(document.body, path)
-                left_out = selector is None and kind == "NetworkPolicy"  # which selects every Pod
-                yield document, path, {} if left_out else selector, in_reach(document, chosen)
+                selector = policy_selector(document.spec) if kind == "NetworkPolicy" else dig(document.body, path)
+                yield document, path, selector, in_reach(document, chosen)
 
 
 def _selector_own(bundle: Bundle) -> Iterator[Look]:
