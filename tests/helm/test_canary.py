@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from typing import Any
@@ -108,6 +109,34 @@ def test_the_promotion_that_notes_tell_changes_no_pod_of_the_canary(values: dict
     assert stable == canary
     assert "canary" not in only(after, "InferenceService")["spec"]
     assert only(after, "InferenceService")["metadata"] == only(render(values), "InferenceService")["metadata"]
+
+
+def test_no_step_of_a_release_changes_a_pod_that_stays() -> None:
+    """From the stable release alone over canary, weights, replicas and promotion to the next canary, and back."""
+    full = over(EVERY_OVERRIDE, {"canary": {"replicas": 4, "trafficPercent": 50}})
+    after = promoted(full)
+    following = {"enabled": True, "release": "r3", "storageUri": "pvc://models/qwen3-0.6b/r3"}
+    steps = [
+        over(EVERY_OVERRIDE, {"canary": {"enabled": False}}),
+        over(EVERY_OVERRIDE, {"canary": {"trafficPercent": 0}}),
+        EVERY_OVERRIDE,
+        over(EVERY_OVERRIDE, {"canary": {"enabled": False}}),
+        EVERY_OVERRIDE,
+        over(EVERY_OVERRIDE, {"endpoint": {"replicas": 5}}),
+        full,
+        after,
+        over(after, {"canary": following}),
+        over(after, {"endpoint": {"timeoutSeconds": 900, "strategy": {"maxSurge": 2}}}),
+    ]
+    seen = [{pod.owner: pod for pod in pods(render(step))} for step in steps]
+    assert [sorted(each) for each in seen][-3:] == [
+        ["qwen-r2-predictor"],
+        ["qwen-r2-predictor", "qwen-r3-predictor"],
+        ["qwen-r2-predictor"],
+    ]
+    for before, then in itertools.pairwise(seen):
+        for owner in before.keys() & then.keys():
+            assert before[owner] == then[owner]
 
 
 def test_the_promotion_moves_every_member_of_the_canary() -> None:

@@ -185,13 +185,6 @@ def test_a_host_that_kserve_cannot_make_is_refused() -> None:
         render({}, name="q" * 40, namespace="l" * 13)
 
 
-def test_a_model_cache_that_kserve_cannot_label_with_is_refused() -> None:
-    values = over(CACHE, FETCHED, {"model": {"release": "r" * 12}})
-    assert render(values, name="q" * 20, namespace="l" * 29)
-    with pytest.raises(HelmRenderError, match="too many for KServe's label"):
-        render(values, name="q" * 20, namespace="l" * 30)
-
-
 def test_a_release_name_that_kserve_rejects_is_refused() -> None:
     with pytest.raises(HelmRenderError, match="must start with a letter"):
         render({}, name="7b")

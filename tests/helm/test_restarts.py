@@ -58,6 +58,21 @@ def test_the_runtime_gets_a_new_name_only_with_a_new_spec(values: dict[str, Any]
     assert (before["spec"] != after["spec"]) is new
 
 
+def test_other_weights_are_another_model_cache() -> None:
+    """Its URI cannot be changed in place; its name is the value of a label in KServe, for the longest endpoint too."""
+
+    def name(uri: str, **release: Any) -> str:
+        values = {
+            "kserve": {"localModelCache": {"enabled": True, "modelSize": "2Gi", "nodeGroups": ["gpu"]}},
+            "model": {"storageUri": uri},
+        }
+        found: str = only(render(values, **release), "LocalModelCache")["metadata"]["name"]
+        return found
+
+    assert name("hf://Qwen/Qwen3-0.6B") == name("hf://Qwen/Qwen3-0.6B") != name("hf://Qwen/Qwen3-8B")
+    assert len(name("hf://Qwen/Qwen3-0.6B", name="q" * 40, namespace="l" * 12)) <= 63
+
+
 def test_a_changed_claim_is_a_new_claim_template() -> None:
     """Its spec cannot be changed in place."""
     values = scenario("dra")

@@ -138,10 +138,6 @@
 {{- if not (and $cache.modelSize $cache.nodeGroups) -}}
 {{- fail "kserve.localModelCache needs modelSize and nodeGroups" -}}
 {{- end -}}
-{{- $name := include "warmgate.modelCacheName" . -}}
-{{- if gt (len $name) 63 -}}
-{{- fail (printf "the LocalModelCache's name %s has more than 63 characters, too many for KServe's label; shorten fullnameOverride or model.release" $name) -}}
-{{- end -}}
 {{- end -}}
 {{- end }}
 

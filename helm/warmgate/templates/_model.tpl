@@ -1,8 +1,9 @@
 {{/* Where the weights are, without KServe. KServe mounts them at /mnt/models by itself. */}}
 
-{{/* The LocalModelCache is of the whole cluster; KServe puts its name into a label. */}}
+{{/* The LocalModelCache is of the whole cluster. Its URI cannot be changed, so another URI gets another name. KServe puts the
+     name into a label: it is shorter than the gateway's host, which is checked. */}}
 {{- define "warmgate.modelCacheName" -}}
-{{ .Release.Namespace }}-{{ include "warmgate.fullname" . }}-{{ .Values.model.release }}
+{{ .Release.Namespace }}-{{ include "warmgate.fullname" . }}-{{ .Values.model.storageUri | sha256sum | trunc 8 }}
 {{- end }}
 
 {{/* (dict "root" $ "variant" v): what vLLM is given as --model. */}}
