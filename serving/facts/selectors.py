@@ -22,7 +22,7 @@ def selects(selector: object, labels: Mapping[str, str]) -> bool:
     for key, value in as_map(selector.get("matchLabels")).items():
         if isinstance(value, str | int | float) and labels.get(key) != as_text(value):
             return False  # at the first that differs: there may be many thousand pairs
-    return all(_holds(each, labels) for each in as_maps(selector.get("matchExpressions")))
+    return all(holds(each, labels) for each in as_maps(selector.get("matchExpressions")))
 
 
 def policy_selector(spec: Mapping[str, Any]) -> object:
@@ -31,7 +31,8 @@ def policy_selector(spec: Mapping[str, Any]) -> object:
     return {} if selector is None else selector
 
 
-def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+def holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Does one of `matchExpressions` hold of these labels? Of four operators; the API takes no other for Pods."""
     key, values = as_text(expression.get("key")), as_texts(expression.get("values"))
     match expression.get("operator"):
         case "In":
@@ -42,4 +43,4 @@ def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
             return key in labels
         case "DoesNotExist":
             return key not in labels
-    return False  # the API takes no other operator
+    return False

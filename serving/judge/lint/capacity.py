@@ -123,7 +123,7 @@ def _shared(bundle: Bundle, room: Room) -> _Shared:
     for workload in workloads(bundle):
         each = room.each(demand(bundle, workload)) if lasts(workload) and _in(room, workload) else Fraction(0)
         if each:
-            part = Part(pods(workload, bounds(bundle, workload)[0]), each, workload.label)
+            part = Part(pods_of(workload, bounds(bundle, workload)[0]), each, workload.label)
             tenants.append((workload, part))
             of_document[id(workload.document)] = of_document.get(id(workload.document), Fraction(0)) + part.amount
     return _Shared(tuple(tenants), sum(of_document.values(), Fraction(0)), of_document)
@@ -145,7 +145,7 @@ def lasts(workload: Workload) -> bool:
     return not workload.finite and workload.kind != "DaemonSet" and HOOK not in workload.document.annotations
 
 
-def pods(workload: Workload, replicas: int) -> int:
+def pods_of(workload: Workload, replicas: int) -> int:
     """Pods of so many replicas: a replica of a LeaderWorkerSet is a group."""
     size = as_whole(dig(workload.document.body, "spec.leaderWorkerTemplate.size"))
     if workload.kind == "LeaderWorkerSet" and size and ".workerTemplate" in workload.path:

@@ -14,6 +14,7 @@ from serving.facts.manifests import Bundle, Document
 from serving.facts.once import once
 from serving.facts.pods import Workload
 from serving.facts.quantity import quantity, shown
+from serving.facts.selectors import holds
 from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig
 from serving.judge.lint.gpus import AFFINITY, gpu_limits
 
@@ -133,19 +134,13 @@ def _expression_miss(expression: Mapping[str, Any], labels: Mapping[str, str]) -
     values, value = as_texts(expression.get("values")), labels.get(key)
     number, bound = quantity(value or ""), quantity(values[0]) if values else None
     match operator:
-        case "In":
-            holds = value is not None and value in values
-        case "NotIn":
-            holds = value is None or value not in values
-        case "Exists":
-            holds = value is not None
-        case "DoesNotExist":
-            holds = value is None
+        case "In" | "NotIn" | "Exists" | "DoesNotExist":
+            met = holds(expression, labels)
         case "Gt":
-            holds = number is not None and bound is not None and number > bound
+            met = number is not None and bound is not None and number > bound
         case "Lt":
-            holds = number is not None and bound is not None and number < bound
+            met = number is not None and bound is not None and number < bound
         case _:
             return ""  # the API rejects it
     wanted = f"{operator} {', '.join(values)}".rstrip()
-    return "" if holds else f"label {key} is {value if value is not None else 'absent'}, not {wanted}"
+    return "" if met else f"label {key} is {value if value is not None else 'absent'}, not {wanted}"

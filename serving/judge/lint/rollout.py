@@ -16,7 +16,7 @@ from serving.facts.scalers import bounds
 from serving.facts.shape import as_whole
 from serving.facts.strategy import ROLLING, Strategy, strategy
 from serving.facts.workloads import of_document, workloads
-from serving.judge.lint.capacity import UNSEEN, Part, Room, neighbours, pods, rooms, sum_of, unadmitted, unseen
+from serving.judge.lint.capacity import UNSEEN, Part, Room, neighbours, pods_of, rooms, sum_of, unadmitted, unseen
 from serving.judge.lint.gpus import asks_for_gpu
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
@@ -124,12 +124,12 @@ def _phases(bundle: Bundle, workload: Workload, room: Room, replicas: int, extra
             canaries.append(Part(kin.replicas or 0, took, f"canary {kin.name}"))
         elif kin is not workload:
             twice = 2 if kin.role == "worker" else 1
-            others.append(Part(pods(kin, bounds(bundle, kin)[0]) * twice, took, kin.role))
+            others.append(Part(pods_of(kin, bounds(bundle, kin)[0]) * twice, took, kin.role))
     given = sum(part.pods for part in canaries)
     stable = max(replicas - given, 1) if given else replicas
-    yield [Part(pods(workload, stable), each, "replicas"), Part(extra, each, "surge"), *canaries, *others]
+    yield [Part(pods_of(workload, stable), each, "replicas"), Part(extra, each, "surge"), *canaries, *others]
     if canaries:
-        yield [Part(pods(workload, replicas), each, "replicas"), *canaries, *others]
+        yield [Part(pods_of(workload, replicas), each, "replicas"), *canaries, *others]
 
 
 def _no_room(workload: Workload, room: Room, parts: list[Part], total: Fraction, extra: int) -> Fault:

@@ -16,7 +16,7 @@ from serving.facts.scalers import Scaler, Signal, scalers
 from serving.facts.shape import as_maps, as_text, as_whole
 from serving.facts.vllm_metrics import of_vllm
 from serving.facts.workloads import workloads
-from serving.judge.lint.capacity import UNSEEN, Part, neighbours, pods, rooms, sum_of, unseen
+from serving.judge.lint.capacity import UNSEEN, Part, neighbours, pods_of, rooms, sum_of, unseen
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 OF_PODS: Final = re.compile(r"(vllm|warmgate)_")  # metrics that the Pods themselves export
@@ -70,7 +70,7 @@ def _fits(bundle: Bundle) -> Iterator[Look]:
         short = False
         for room in rooms(bundle, workload):
             room_seen = True
-            most = Part(pods(workload, scaler.most), room.each(demand(bundle, workload)), "at most")
+            most = Part(pods_of(workload, scaler.most), room.each(demand(bundle, workload)), "at most")
             parts = [most, *neighbours(bundle, workload, room)]
             if sum(part.amount for part in parts) > room.size:
                 short = True
