@@ -6,7 +6,6 @@ Read-only. Parses, reads, judges, renders; decides nothing. Notes and progress g
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Final
 
 import click
 
+from serving.cli.streams import tell, write_report
 from serving.errors import Refused
 from serving.facts.manifests import Bundle
 from serving.judge.lint import RULES, Severity, judge_alternatives
@@ -133,7 +133,7 @@ def command(
     if rules:
         from serving.report.rules import rules_text
 
-        sys.stdout.write(rules_text(RULES))
+        write_report(rules_text(RULES))
         return 0
     if not paths:
         raise click.UsageError("name a file, a directory, a chart, a kustomization, or - for stdin")
@@ -144,7 +144,7 @@ def command(
     with _told("rendering and reading manifests"):
         manifests = read_manifests(paths, options)
     for note in manifests.notes:
-        print(f"lint: {one_line(note)}", file=sys.stderr)
+        tell(f"lint: {one_line(note)}")
     bundles = [Bundle(part, pool_gpus=pool_gpus) for part in manifests.parts]
     if cluster:
         from serving.observe.cluster_documents import Cluster, read_cluster
@@ -156,17 +156,16 @@ def command(
     counted = f"{number} document{'' if number == 1 else 's'}"
     title = f"lint {' '.join(paths)}: {counted}{' and the cluster' if cluster else ''}"
     report = judge_alternatives(bundles, title, Severity(severity))
-    sys.stdout.write(_rendered(report, output, manifests, verbose))
+    write_report(_rendered(report, output, manifests, verbose))
     return report.exit_code
 
 
 def _rendered(report: Report, output: str, manifests: Manifests, verbose: bool) -> str:
     """The report in the format that was asked for; each format is imported only when it is."""
     if output == "json":
-        from serving.report.json import report_document
+        from serving.report.json import render_json
 
-        more = {"command": "lint", "documents": len(manifests.documents), "notes": list(manifests.notes)}
-        return json.dumps({**report_document(report), **more}, indent=2) + "\n"
+        return render_json(report, command="lint", documents=len(manifests.documents), notes=list(manifests.notes))
     if output == "junit":
         from serving.report.junit import render_junit
 

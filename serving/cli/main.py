@@ -6,6 +6,7 @@ observe or act; 130 after Ctrl-C.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import Final
 import click
 
 from serving import __version__
+from serving.cli.streams import NOT_WRITTEN, flush, give_up_stdout, mend, tell
 from serving.errors import CannotAct, WarmgateError
 
 COMMANDS: Final = {
@@ -77,23 +79,29 @@ def drop_service_links() -> None:
 
 def main() -> None:
     """Run the command line; the console script's entry point."""
+    mend()
     drop_service_links()
     try:
         code = cli.main(standalone_mode=False)
+        flush()
     except click.exceptions.Abort:
-        print("interrupted", file=sys.stderr)
+        tell("interrupted")
         code = 130
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         code = error.exit_code
     except WarmgateError as error:
         from serving.report.text import one_line  # whatever a file or a server put into it
 
-        print(f"warmgate: {one_line(str(error))}", file=sys.stderr)
+        tell(f"warmgate: {one_line(str(error))}")
         code = error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 1
+    except OSError as error:
+        if error.errno not in NOT_WRITTEN:
+            raise
+        give_up_stdout()
+        tell(f"warmgate: the output cannot be written ({os.strerror(error.errno).lower()}): make room, or redirect it")
+        code = CannotAct.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -6,13 +6,14 @@ Translates Helm's errors, which run over several lines, into one that names the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from serving.errors import CannotObserve, Refused
-from serving.observe.manifest_files import MOST_BYTES, SUFFIXES, read_file
+from serving.observe.manifest_files import MOST_BYTES, SUFFIXES, innermost, read_file
 from serving.observe.manifest_yaml import parse
 
 if TYPE_CHECKING:
@@ -44,12 +45,7 @@ def render_chart(chart: Path, options: ChartOptions) -> dict[str, str]:
     if not chart.is_dir() and chart.stat().st_size > MOST_BYTES:
         raise Refused(f"{chart}: over {MOST_BYTES >> 20} MiB, which is no chart: name the right file")
     try:
-        with helm.Chart.load(chart) as loaded:
-            metadata = loaded.metadata
-            if metadata.get("type") == "library":
-                return {}
-            _all_there(chart, metadata, loaded.dependencies)
-            rendered = loaded.render(values, name=release, namespace=options.namespace)
+        rendered = _interruptibly(lambda: _render(helm, chart, values, release, options.namespace))
     except helm.HelmIOError as error:
         raise CannotObserve(f"{chart}: cannot be read ({_flat(error)}): check its files' modes") from error
     except helm.HelmError as error:
@@ -59,6 +55,35 @@ def render_chart(chart: Path, options: ChartOptions) -> dict[str, str]:
         for name, text in sorted(rendered.items())
         if name.endswith(SUFFIXES) and text.strip()
     }
+
+
+def _render(helm: Any, chart: Path, values: dict[str, Any], release: str, namespace: str) -> dict[str, str]:
+    with helm.Chart.load(chart) as loaded:
+        metadata = loaded.metadata
+        if metadata.get("type") == "library":
+            return {}
+        _all_there(chart, metadata, loaded.dependencies)
+        rendered: dict[str, str] = loaded.render(values, name=release, namespace=namespace)
+        return rendered
+
+
+def _interruptibly(act: Callable[[], dict[str, str]]) -> dict[str, str]:
+    """Do it in a thread: no Ctrl-C reaches Python while the main one is in Helm's library."""
+    done: list[dict[str, str]] = []
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            done.append(act())
+        except Exception as error:  # noqa: BLE001  (raised again by who waits)
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]
 
 
 def merged_values(options: ChartOptions) -> dict[str, Any]:
@@ -129,8 +154,10 @@ def _refused(chart: Path, error: helm_python.HelmError) -> Refused:
     place = TEMPLATE_PLACE.search(text)
     if place is not None:
         said = _flat(text.replace(place[0], "", 1)).removeprefix("execution error at (): ").strip(": ")
-        said = re.sub(r'^(template: )?executing "[^"]*" ', "", said)
-        return Refused(f"{chart}/{place['template']}:{place['line']}: {said[:400]}: change the values, or the template")
+        said = re.sub(r'^(template: )?executing "[^"]*" |^parse error at \(\): ', "", said)
+        return Refused(
+            f"{chart}/{place['template']}:{place['line']}: {innermost(said)}: change the values, or the template"
+        )
     return Refused(f"{chart}: not a chart that Helm renders: {_flat(error)[:300]}: check Chart.yaml and templates/")
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from serving.errors import CannotObserve, Refused
 from serving.facts.shape import as_map, as_maps, as_text, as_texts
-from serving.observe.manifest_files import read_file
+from serving.observe.manifest_files import innermost, read_file
 from serving.observe.manifest_yaml import parse
 
 NAMES: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -27,6 +27,7 @@ LISTS: Final = (
     "transformers",
     "validators",
 )
+OUT_OF_REACH: Final = ("unable to access", "Could not resolve host", "dial tcp", "no such host", "hit timeout")
 PATCHES: Final = ("patches", "replacements", "patchesStrategicMerge", "patchesJson6902", "openapi")
 
 
@@ -54,9 +55,13 @@ def build(directory: Path) -> str:
         return answer.out.decode(errors="replace")
     lines = [line for line in answer.errors.splitlines() if line.strip() and not line.startswith("#")]
     said = " ".join(" ".join(lines).removeprefix("error: ").split()) or f"exit code {answer.code}"
+    if any(text in said for text in OUT_OF_REACH):
+        raise CannotObserve(
+            f"{directory}: what it takes from elsewhere is out of reach: {innermost(said)}: check the net"
+        )
     if answer.code < 0 or "executable file not found" in said:
         raise CannotObserve(f"{directory}: kubectl kustomize did not run ({said[:200]}): run it by hand")
-    raise Refused(f"{directory}: kustomize cannot build it: {_last(said)}: correct it, then `kubectl kustomize` it")
+    raise Refused(f"{directory}: kustomize cannot build it: {innermost(said)}: correct it, then `kubectl kustomize` it")
 
 
 def references(file: Path) -> References:
@@ -73,8 +78,3 @@ def references(file: Path) -> References:
             named += [as_text(each.get("path")) for each in [*as_maps(value), as_map(value)]]
         paths |= {(file.parent / text).resolve() for text in named if text and "\n" not in text and "://" not in text}
     return References(component, frozenset(paths))
-
-
-def _last(said: str) -> str:
-    """kustomize wraps every error in those of its callers; the innermost comes last, the way to it first."""
-    return said if len(said) <= 300 else f"{said[:60]} ... {said[-230:]}"

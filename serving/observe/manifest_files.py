@@ -92,6 +92,11 @@ def walk(root: Path, enter: Callable[[Path, list[str]], bool]) -> Iterator[Path]
         waiting += reversed(below)
 
 
+def innermost(said: str) -> str:
+    """An error that was wrapped again and again, in a line: where it began, and the innermost, which comes last."""
+    return said if len(said) <= 300 else f"{said[:60]} ... {said[-230:]}"
+
+
 def _text(data: bytes, name: str) -> str:
     if len(data) > MOST_BYTES:
         raise _too_big(name)

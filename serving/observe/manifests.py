@@ -6,6 +6,7 @@ says, only that it is one: what is none is refused where a person named it, and 
 
 from __future__ import annotations
 
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -100,14 +101,16 @@ def _find(argument: str, found: _Found, stdin: BinaryIO | None) -> None:
             raise Refused("`-` reads stdin, and nothing is piped into it: `helm template ... | warmgate lint -`")
         found.texts.append(("stdin", read_stream(stream), True))
         return
+    if not argument:
+        raise Refused("an empty PATH, as of a variable that is not set: name a file, a directory, or - for stdin")
     path = Path(argument)
     try:
-        path.stat()
+        status = path.stat()
         names = {each.name for each in path.iterdir()} if path.is_dir() else set()
     except OSError as error:
         raise unreadable(path, error) from error
     if not path.is_dir():
-        if path.name.endswith(PACKED):
+        if path.name.endswith(PACKED) and stat.S_ISREG(status.st_mode):
             found.charts.append(path)
         elif path.name == "Chart.yaml" or kustomization_in([path.name]):
             raise Refused(f"{path}: give the directory that holds it: {path.parent}")

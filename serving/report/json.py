@@ -26,9 +26,9 @@ def report_document(report: Report) -> dict[str, Any]:
     }
 
 
-def render_json(report: Report) -> str:
-    """The document as text that any UTF-8 stream takes, with a newline at its end."""
-    text = json.dumps(report_document(report), indent=2, ensure_ascii=False) + "\n"
+def render_json(report: Report, **more: Any) -> str:
+    """The document, with members of a command's own, as text that any UTF-8 stream takes, a newline at its end."""
+    text = json.dumps({**report_document(report), **more}, indent=2, ensure_ascii=False) + "\n"
     return text.encode("utf-8", "replace").decode()  # half a character, cut by a token limit, is no UTF-8
 
 

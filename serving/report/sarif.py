@@ -7,6 +7,7 @@ suppressed result, and rules that held are left out. Formatting only, from nothi
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Collection, Sequence
 from typing import Any, Final
@@ -81,7 +82,7 @@ def _location(finding: Finding, place: re.Match[str] | None, rendered: Collectio
     location: dict[str, Any] = {"logicalLocations": [{"fullyQualifiedName": finding.subject, "kind": "object"}]}
     if place is None or place["file"] in NO_FILE:
         return location
-    physical: dict[str, Any] = {"artifactLocation": {"uri": quote(place["file"])}}
+    physical: dict[str, Any] = {"artifactLocation": {"uri": quote(os.fsencode(place["file"]))}}
     if place["file"] not in rendered:
         physical["region"] = {"startLine": int(place["line"])}
     return {"physicalLocation": physical, **location}

@@ -123,6 +123,18 @@ def test_sarif_names_file_and_line(run: Run) -> None:
     assert physical == {"artifactLocation": {"uri": "a%20b/web.yaml"}, "region": {"startLine": 9}}
 
 
+@pytest.mark.parametrize("output", ["text", "json", "junit", "sarif"])
+def test_a_file_may_have_any_name(output: str, run: Run) -> None:
+    name = os.fsdecode(b"n\xff e.yaml")
+    Path(name).write_text(FAULTY)
+    code, out, _ = run(name, "-o", output)
+    assert code == 1
+    out.encode()
+    if output == "sarif":
+        places = [each["locations"][0]["physicalLocation"] for each in json.loads(out)["runs"][0]["results"]]
+        assert {each["artifactLocation"]["uri"] for each in places} == {"n%FF%20e.yaml"}
+
+
 def test_errors_alone_can_be_asked_for(run: Run) -> None:
     Path("web.yaml").write_text(FAULTY)
     found = {
@@ -150,6 +162,13 @@ def test_the_chart_of_this_project_holds_and_its_values_are_read(run: Run) -> No
     code, out, err = run(CHART, "--release", "qwen", "--namespace", "llm", "-o", "json")
     assert (code, err) == (0, "")
     assert json.loads(out)["documents"] >= 3
+
+
+def test_the_whole_tree_of_this_project_holds_overlay_by_overlay(run: Run) -> None:
+    need_kubectl()
+    code, out, err = run(ROOT / "manifests")
+    assert (code, out.splitlines()[-1][:4]) == (0, "PASS")
+    assert "alternatives, judged apart: " in err
 
 
 def test_what_a_directory_holds_beside_manifests_is_told(run: Run) -> None:

@@ -162,3 +162,11 @@ def test_what_a_kustomization_takes_in_is_known(tmp_path: Path) -> None:
 def test_three_names_make_a_kustomization(name: str) -> None:
     assert kustomization_in(["a.yaml", name]) == name
     assert kustomization_in(["a.yaml", "kustomization.json"]) is None
+
+
+def test_what_the_net_does_not_give_is_no_fault_of_the_kustomization(fake_kubectl: Path, tmp_path: Path) -> None:
+    script(
+        fake_kubectl, "echo \"error: accumulating resources: fatal: unable to access 'https://x/y.git/'\" >&2; exit 1"
+    )
+    with pytest.raises(CannotObserve, match="what it takes from elsewhere is out of reach: .*unable to access"):
+        build(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -218,3 +219,10 @@ def test_a_broken_link_in_a_directory_could_not_be_seen(root: Path) -> None:
     (root / "d/b.yaml").symlink_to("gone")
     with pytest.raises(CannotObserve, match=r"d/b\.yaml: a link to gone"):
         read_manifests(["d"])
+
+
+@pytest.mark.usefixtures("root")
+def test_a_pipe_is_no_packed_chart() -> None:
+    os.mkfifo("x.tgz")
+    with pytest.raises(Refused, match=r"x\.tgz: no regular file"):
+        read_manifests(["x.tgz"])
