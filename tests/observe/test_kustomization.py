@@ -168,5 +168,5 @@ def test_what_the_net_does_not_give_is_no_fault_of_the_kustomization(fake_kubect
     script(
         fake_kubectl, "echo \"error: accumulating resources: fatal: unable to access 'https://x/y.git/'\" >&2; exit 1"
     )
-    with pytest.raises(CannotObserve, match="what it takes from elsewhere is out of reach: .*unable to access"):
+    with pytest.raises(CannotObserve, match=r"what it takes from elsewhere is out of reach: .*unable to access"):
         build(tmp_path)
