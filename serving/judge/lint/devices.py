@@ -15,7 +15,7 @@ from serving.facts.quantity import quantity, whole
 from serving.facts.shape import as_text, text_map
 from serving.facts.workloads import workloads
 from serving.judge.lint import mig
-from serving.judge.lint.extended import ABOUT_GPUS, is_extended, is_known, is_shared, meant
+from serving.judge.lint.extended import ABOUT_GPUS, computes, is_extended, is_known, is_shared, meant
 from serving.judge.lint.gpus import GPU_RESOURCE, has_claim, selected_values
 from serving.judge.lint.nodes import allocatable, live_nodes, pool, untolerated
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
@@ -31,8 +31,9 @@ def devices(container: Container) -> dict[str, str]:
 
 
 def asks_for_device(workload: Workload) -> bool:
-    """Does it ask for any device, by whatever name, or by claim?"""
-    asked = [amount for each in workload.all_containers for amount in devices(each).values()]
+    """Does it ask for any device to compute with, by whatever name, or by claim?"""
+    found = [pair for each in workload.all_containers for pair in devices(each).items()]
+    asked = [amount for name, amount in found if computes(name)]
     return has_claim(workload) or any(quantity(amount) != 0 for amount in asked)
 
 

@@ -13,12 +13,15 @@ KNOWN: Final = re.compile(
     r"""
     nvidia\.com/(gpucores|gpumem|gpumem-percentage|priority|pgpu|hostdev|GRID_.+)   # HAMi, KubeVirt, network operator
     | amd\.com/gpu(-.+)? | gpu\.intel\.com/.+ | habana\.ai/gaudi | google\.com/tpu
-    | aws\.amazon\.com/neuron(core|device)?(\.shared)? | vpc\.amazonaws\.com/(efa|pod-eni|PrivateIPv4Address)
+    | aws\.amazon\.com/neuron(core|device)?(\.shared)?
     | volcano\.sh/(vgpu|gpu)-(number|memory|memory-percentage|cores) | tencent\.com/vcuda-(core|memory)
     | aliyun\.com/gpu-(mem|count|core\.percentage) | huawei\.com/Ascend.+ | devices\.kubevirt\.io/(kvm|tun|vhost-net)
-    | rdma/.+ | [a-z.]*openshift\.io/.+ | intel\.com/(qat|sgx|dsa|iaa).*
+    | rebellions\.ai/ATOM | qualcomm\.com/qaic | [a-z.]*openshift\.io/.+ | intel\.com/(qat|sgx|dsa|iaa).*
     """,
     re.VERBOSE,
+)
+NETWORK: Final = re.compile(
+    r"rdma/.+|[a-z0-9.-]+/(rdma|hca|roce)([_-].+)?|vpc\.amazonaws\.com/(efa|pod-eni|PrivateIPv4Address)"
 )
 SHARES: Final = re.compile(  # a part of a GPU whose memory and faults are not kept apart from the other parts
     r".+\.shared|nvidia\.com/gpu(cores|mem|mem-percentage)|aliyun\.com/gpu-.+|tencent\.com/vcuda-.+"
@@ -36,7 +39,12 @@ def is_extended(name: str) -> bool:
 
 def is_known(name: str) -> bool:
     """Does some device plugin advertise this name?"""
-    return bool(GPU_RESOURCE.fullmatch(name) or KNOWN.fullmatch(name))
+    return bool(GPU_RESOURCE.fullmatch(name) or KNOWN.fullmatch(name) or NETWORK.fullmatch(name))
+
+
+def computes(name: str) -> bool:
+    """Is it something to compute with, and no way into a network?"""
+    return not NETWORK.fullmatch(name)
 
 
 def meant(name: str) -> str:

@@ -12,7 +12,7 @@ from serving.facts.predictor import FRAMEWORKS, canaries, model_of
 from serving.facts.shape import EMPTY, as_map, as_text, dig
 from serving.facts.workloads import workloads
 
-CLASSICAL: Final = frozenset(FRAMEWORKS) - {"huggingface", "pytorch", "triton"}
+CLASSICAL: Final = frozenset(FRAMEWORKS) - {"huggingface", "triton"}
 
 
 def services_of_models(bundle: Bundle) -> Iterator[Document]:

@@ -49,6 +49,8 @@ def test_amounts_that_the_api_rejects_are_named(requests: Any, limits: Any, obse
         "aws.amazon.com/neuroncore",
         "vpc.amazonaws.com/efa",
         "rdma/hca_shared_devices_a",
+        "vke.volcengine.com/rdma",
+        "rebellions.ai/ATOM",
         "huawei.com/Ascend910",
     ],
 )

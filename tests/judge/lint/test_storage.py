@@ -138,7 +138,7 @@ def test_finite_work_may_download_once():
     assert not asked("WG375", document)
 
 
-@pytest.mark.parametrize(("name", "classical"), [("sklearn", True), ("lightgbm", True), ("huggingface", False)])
+@pytest.mark.parametrize(("name", "classical"), [("sklearn", True), ("pytorch", True), ("huggingface", False)])
 def test_a_model_of_megabytes_may_be_fetched(name: str, classical: bool):
     changes = [
         {"in": "InferenceService/qwen", "set": "spec.predictor.model.modelFormat", "to": {"name": name}},
