@@ -111,9 +111,26 @@ def test_the_promotion_that_notes_tell_changes_no_pod_of_the_canary(values: dict
     assert only(after, "InferenceService")["metadata"] == only(render(values), "InferenceService")["metadata"]
 
 
+@pytest.mark.parametrize(
+    ("values", "stable"),
+    [
+        pytest.param({}, 3, id="as-kserve-has-it"),
+        pytest.param({"keepStable": True}, 4, id="kept"),
+        pytest.param({"keepStable": True, "replicas": 4}, 4, id="kept-before-a-promotion"),
+        pytest.param({"replicas": 4}, 1, id="all-replaced"),
+    ],
+)
+def test_stable_keeps_its_replicas_beside_a_ready_canary_if_told_to(values: dict[str, Any], stable: int) -> None:
+    """KServe subtracts the canary's replicas, warm or not, once one of them is ready, and leaves at least one."""
+    predictor, canary = stable_and_canary(over(VALUES, {"canary": values}))
+    assert max(predictor["minReplicas"] - canary["minReplicas"], 1) == stable
+    alone = only(render(over(VALUES, {"canary": {**values, "enabled": False}})), "InferenceService")
+    assert alone["spec"]["predictor"]["minReplicas"] == 4
+
+
 def test_no_step_of_a_release_changes_a_pod_that_stays() -> None:
     """From the stable release alone over canary, weights, replicas and promotion to the next canary, and back."""
-    full = over(EVERY_OVERRIDE, {"canary": {"replicas": 4, "trafficPercent": 50}})
+    full = over(EVERY_OVERRIDE, {"canary": {"replicas": 4, "trafficPercent": 50, "keepStable": True}})
     after = promoted(full)
     following = {"enabled": True, "release": "r3", "storageUri": "pvc://models/qwen3-0.6b/r3"}
     steps = [

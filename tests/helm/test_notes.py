@@ -81,7 +81,7 @@ def test_what_is_named_is_what_is_rendered(name: str) -> None:
     assert pods(objects)[0].container["image"] in text
     for service in re.findall(r"port-forward service/(\S+)", text):
         assert service in {pod.owner for pod in pods(objects)}
-    for deployment in re.findall(r"rollout status deployment/(\S+)", text):
+    for deployment in re.findall(r" deployment/(\S+)", text):
         assert deployment in {pod.owner for pod in pods(objects)}
     assert set(re.findall(r"kubectl -n (\S+)", text)) == {"llm"}
 
@@ -161,6 +161,9 @@ def test_the_defaults_warn_of_nothing_and_ask_for_the_pool() -> None:
     text = notes({})
     assert "WARNING" not in text
     assert "WARNING" not in notes(over(scenario("canary"), {"canary": {"trafficPercent": 25}}))
+    kept = notes(over(scenario("canary"), {"canary": {"keepStable": True}}))
+    assert "KServe keeps 4 of 4 stable Pods" in kept
+    assert "WARNING" not in kept
     assert "state gpu.poolSize" in text
 
 
@@ -172,7 +175,10 @@ def test_the_canarys_commands_render_and_name_its_release() -> None:
     text = notes(scenario("canary"), name="chat")
     assert text.count("helm upgrade chat CHART -n llm --reset-then-reuse-values") == 4
     assert "KServe keeps 3 of 4 stable Pods" in text
-    assert "until stable has shrunk that takes 8 GPUs" in text
+    assert "--set canary.replicas=4,canary.keepStable=true" in text
+    warm = "wait --for=jsonpath={.status.availableReplicas}=4 deployment/chat-r2-predictor"
+    assert any(warm in " ".join(shlex.split(line)) for line in text.splitlines() if "availableReplicas" in line)
+    assert "(that takes 8 GPUs)" in text
     assert "Canary" not in notes({})
 
 

@@ -26,11 +26,17 @@ mostGpus: {{ mul (add $most $canaries) $gpus }}
 rolloutGpus: {{ mul (add (int $endpoint.replicas) $canaries $surge) $gpus }}
 {{- end }}
 
+{{/* minReplicas of the stable release. KServe subtracts the replicas of a canary that is ready. */}}
+{{- define "warmgate.stableReplicas" -}}
+{{- $kept := and .Values.canary.enabled .Values.canary.keepStable -}}
+{{- add .Values.endpoint.replicas (ternary .Values.canary.replicas 0 $kept) -}}
+{{- end }}
+
 {{/* The stable release, and the canary with what it inherits: the same members in both, so that what is rendered for a
      canary is byte for byte what is rendered for it once it is promoted. */}}
 {{- define "warmgate.stable" -}}
 {{- $model := .Values.model -}}
-{{- dict "release" $model.release "storageUri" $model.storageUri "maxModelLen" $model.maxModelLen "gpuMemoryUtilization" $model.gpuMemoryUtilization "args" $model.args "env" $model.env "tag" .Values.image.tag "digest" .Values.image.digest "replicas" .Values.endpoint.replicas | toYaml -}}
+{{- dict "release" $model.release "storageUri" $model.storageUri "maxModelLen" $model.maxModelLen "gpuMemoryUtilization" $model.gpuMemoryUtilization "args" $model.args "env" $model.env "tag" .Values.image.tag "digest" .Values.image.digest "replicas" (include "warmgate.stableReplicas" . | int) | toYaml -}}
 {{- end }}
 
 {{- define "warmgate.canary" -}}
