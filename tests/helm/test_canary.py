@@ -132,6 +132,7 @@ def test_no_step_of_a_release_changes_a_pod_that_stays() -> None:
     """From the stable release alone over canary, weights, replicas and promotion to the next canary, and back."""
     full = over(EVERY_OVERRIDE, {"canary": {"replicas": 4, "trafficPercent": 50, "keepStable": True}})
     after = promoted(full)
+    assert (after["canary"]["replicas"], after["canary"]["keepStable"]) == (1, False)  # the next one begins small
     following = {"enabled": True, "release": "r3", "storageUri": "pvc://models/qwen3-0.6b/r3"}
     steps = [
         over(EVERY_OVERRIDE, {"canary": {"enabled": False}}),

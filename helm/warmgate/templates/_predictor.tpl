@@ -78,7 +78,7 @@ sum(vllm:num_requests_waiting{namespace="{{ .Release.Namespace }}",model_name="{
 {{- define "warmgate.promotion" -}}
 {{- $values := .Values -}}
 {{- $canary := include "warmgate.canary" . | fromYaml -}}
---set canary.enabled=false --set-string model.release={{ $canary.release }},model.storageUri={{ $canary.storageUri | replace "," "\\," | squote }}
+--set canary.enabled=false,canary.replicas=1,canary.keepStable=false --set-string model.release={{ $canary.release }},model.storageUri={{ $canary.storageUri | replace "," "\\," | squote }}
 {{- if or $values.canary.image.tag $values.canary.image.digest }} --set-string image.tag={{ $canary.tag }},image.digest={{ $canary.digest }}{{ end }}
 {{- with $values.canary.maxModelLen }} --set model.maxModelLen={{ int . }}{{ end }}
 {{- with $values.canary.gpuMemoryUtilization }} --set-json model.gpuMemoryUtilization={{ . }}{{ end }}
