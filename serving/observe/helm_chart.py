@@ -49,6 +49,10 @@ def render_chart(chart: Path, options: ChartOptions) -> dict[str, str]:
     except helm.HelmIOError as error:
         raise CannotObserve(f"{chart}: cannot be read ({_flat(error)}): check its files' modes") from error
     except helm.HelmError as error:
+        if "permission denied" in str(error):
+            raise CannotObserve(
+                f"{chart}: not all of it may be read ({_flat(error)}): check its files' modes"
+            ) from error
         raise _refused(chart, error) from error
     return {
         f"{chart}/{name.partition('/')[2]}": text

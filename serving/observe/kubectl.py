@@ -50,7 +50,8 @@ async def kubectl(arguments: Sequence[str], timeout_s: float) -> Answer:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
+            env=os.environ
+            | {"GIT_TERMINAL_PROMPT": "0", "KUBERC": "off"},  # nobody's preferences, no complaint about them
             start_new_session=True,
             preexec_fn=partial(die_with_parent, signal.SIGKILL),
         )

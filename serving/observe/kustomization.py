@@ -59,6 +59,8 @@ def build(directory: Path) -> str:
         raise CannotObserve(
             f"{directory}: what it takes from elsewhere is out of reach: {innermost(said)}: check the net"
         )
+    if "permission denied" in said:
+        raise CannotObserve(f"{directory}: not all of it may be read: {innermost(said)}: change its files' modes")
     if answer.code < 0 or "executable file not found" in said:
         raise CannotObserve(f"{directory}: kubectl kustomize did not run ({said[:200]}): run it by hand")
     raise Refused(f"{directory}: kustomize cannot build it: {innermost(said)}: correct it, then `kubectl kustomize` it")

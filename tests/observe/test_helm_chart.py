@@ -200,3 +200,12 @@ def test_a_library_that_does_not_load_is_told(chart: Path, monkeypatch: pytest.M
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(CannotObserve, match=r"wrong ELF class\): use `helm template"):
         render_chart(chart, ChartOptions())
+
+
+def test_a_template_that_may_not_be_read_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_: object) -> None:
+        raise helm.HelmError("error reading templates/a.yaml: open /x/templates/a.yaml: permission denied")
+
+    monkeypatch.setattr(helm, "Chart", type("Chart", (), {"load": staticmethod(load)}))
+    with pytest.raises(CannotObserve, match=r"not all of it may be read .*permission denied"):
+        render_chart(tmp_path, ChartOptions())

@@ -164,9 +164,19 @@ def test_three_names_make_a_kustomization(name: str) -> None:
     assert kustomization_in(["a.yaml", "kustomization.json"]) is None
 
 
-def test_what_the_net_does_not_give_is_no_fault_of_the_kustomization(fake_kubectl: Path, tmp_path: Path) -> None:
-    script(
-        fake_kubectl, "echo \"error: accumulating resources: fatal: unable to access 'https://x/y.git/'\" >&2; exit 1"
-    )
-    with pytest.raises(CannotObserve, match=r"what it takes from elsewhere is out of reach: .*unable to access"):
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "fatal: unable to access 'https://x/y.git/'",
+            r"what it takes from elsewhere is out of reach: .*unable to access",
+        ),
+        ("open /x/a.yaml: permission denied", r"not all of it may be read: .*permission denied"),
+    ],
+)
+def test_what_is_out_of_reach_is_no_fault_of_the_kustomization(
+    said: str, told: str, fake_kubectl: Path, tmp_path: Path
+) -> None:
+    script(fake_kubectl, f'echo "error: accumulating resources: {said}" >&2; exit 1')
+    with pytest.raises(CannotObserve, match=told):
         build(tmp_path)
