@@ -18,7 +18,7 @@ import click
 
 from serving.cli.streams import tell, write_report
 from serving.errors import Refused
-from serving.facts.manifests import Bundle
+from serving.facts.kube.manifests import Bundle
 from serving.judge.lint import RULES, Severity, judge_alternatives
 from serving.observe.helm_chart import NAMESPACE, RELEASE, ChartOptions
 from serving.observe.manifests import Manifests, read_manifests

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from serving.facts.manifests import Document
+from serving.facts.kube.manifests import Document
 
 SHOWN: Final = 4
 Clashes = Mapping[str, Mapping[str, str]]  # maker -> other maker -> an object that both make

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from serving.errors import CannotObserve
-from serving.facts.manifests import CLUSTER, Document
-from serving.facts.shape import as_map, as_maps, as_text, dig
+from serving.facts.kube.manifests import CLUSTER, Document
+from serving.facts.kube.shape import as_map, as_maps, as_text, dig
 from serving.observe.kubectl import Answer, kubectl
 
 KINDS: Final = {

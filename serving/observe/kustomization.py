@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from serving.errors import CannotObserve, Refused
-from serving.facts.shape import as_map, as_maps, as_text, as_texts
+from serving.facts.kube.shape import as_map, as_maps, as_text, as_texts
 from serving.observe.manifest_files import innermost, read_file
 from serving.observe.manifest_yaml import parse
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from serving.errors import Refused
-from serving.facts.manifests import Document
-from serving.facts.shape import as_map, as_text
+from serving.facts.kube.manifests import Document
+from serving.facts.kube.shape import as_map, as_text
 from serving.observe.alternatives import clashes, compatible, notes
 from serving.observe.helm_chart import ChartOptions, render_chart
 from serving.observe.kustomization import build, kustomization_in, references

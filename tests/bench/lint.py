@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from serving.facts.manifests import Bundle
+from serving.facts.kube.manifests import Bundle
 from serving.judge.lint import RULES, judge_manifests
 from serving.observe.helm_chart import ChartOptions, render_chart
 from serving.observe.manifests import read_manifests

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from serving.facts.manifests import Document
+from serving.facts.kube.manifests import Document
 from serving.observe.alternatives import clashes, compatible, notes
 
 

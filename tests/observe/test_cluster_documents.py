@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from serving.errors import CannotObserve
-from serving.facts.manifests import CLUSTER
+from serving.facts.kube.manifests import CLUSTER
 from serving.observe import cluster_documents
 from serving.observe.cluster_documents import KINDS, Cluster, read_cluster
 from serving.observe.kubectl import find_kubectl

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from serving.codes.lint import ALLOWANCES_SENSIBLE
-from serving.facts.manifests import Bundle, Document
+from serving.facts.kube.manifests import Bundle, Document
 from serving.judge.lint import (
     allowances,
     canary,

@@ -12,8 +12,8 @@ from typing import Final
 
 from serving.codes import registry
 from serving.codes.lint import ALLOWANCES_SENSIBLE
-from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.workloads import workloads
+from serving.facts.kube.manifests import CLUSTER, Bundle, Document
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 ALLOW: Final = "warmgate/allow"

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.codes.lint import CANARY_CACHE, CANARY_PROMOTABLE, CANARY_REPLICAS, CANARY_SCALER, CANARY_URI
-from serving.facts.manifests import Bundle, Document
-from serving.facts.merging import overlaid
-from serving.facts.model_cache import OPTED_OUT, cache_of
-from serving.facts.predictor import AUTOSCALER, canaries, least_replicas, model_of, model_path, storage_uri
-from serving.facts.shape import as_map, as_text, as_whole, dig
+from serving.facts.kube.manifests import Bundle, Document
+from serving.facts.kube.merging import overlaid
+from serving.facts.kube.model_cache import OPTED_OUT, cache_of
+from serving.facts.kube.predictor import AUTOSCALER, canaries, least_replicas, model_of, model_path, storage_uri
+from serving.facts.kube.shape import as_map, as_text, as_whole, dig
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, held_or
 
 EXPLICIT: Final = ("runtime", "command", "args", "env", "resources")

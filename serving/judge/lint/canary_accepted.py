@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.codes.lint import CANARY_ACCEPTED
-from serving.facts.manifests import Bundle, Document
-from serving.facts.predictor import FRAMEWORKS, MODE, SERVING, canaries, standard_mode
-from serving.facts.shape import as_map, as_maps, as_text, as_whole
+from serving.facts.kube.manifests import Bundle, Document
+from serving.facts.kube.predictor import FRAMEWORKS, MODE, SERVING, canaries, standard_mode
+from serving.facts.kube.shape import as_map, as_maps, as_text, as_whole
 from serving.judge.lint.canary import canary_name, with_canaries
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 

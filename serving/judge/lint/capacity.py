@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from serving.facts.declared import POOL
-from serving.facts.demand import Demand, demand
-from serving.facts.manifests import CLUSTER, Bundle, Document, near
-from serving.facts.once import once
-from serving.facts.pods import Workload
-from serving.facts.quantity import quantity, shown
-from serving.facts.scalers import bounds
-from serving.facts.shape import as_maps, as_text, as_texts, as_whole, dig, text_map
-from serving.facts.workloads import workloads
-from serving.judge.lint.gpus import GPU_RESOURCE
-from serving.judge.lint.nodes import allocatable, label_misses, live_nodes, untolerated
+from serving.facts.kube.declared import POOL
+from serving.facts.kube.demand import Demand, demand
+from serving.facts.kube.gpus import GPU_RESOURCE
+from serving.facts.kube.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.kube.nodes import allocatable, label_misses, live_nodes, untolerated
+from serving.facts.kube.once import once
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.quantity import quantity, shown
+from serving.facts.kube.scalers import bounds
+from serving.facts.kube.shape import as_maps, as_text, as_texts, as_whole, dig, text_map
+from serving.facts.kube.workloads import workloads
 
 UNSEEN: Final = f"let the reader list it, or state the pool with the annotation {POOL}"
 SLICES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.shared")

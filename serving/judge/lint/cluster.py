@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import FITS_A_NODE, PRIORITY_KNOWN
-from serving.facts.demand import demand
-from serving.facts.manifests import Bundle
-from serving.facts.pods import Workload
-from serving.facts.shape import as_text
-from serving.facts.workloads import workloads
+from serving.facts.kube.demand import demand
+from serving.facts.kube.extended import is_extended
+from serving.facts.kube.gpus import gpu_limits, placed, queued
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.nodes import Refusal, allocatable, closed_pool, live_nodes, refusal
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.shape import as_text
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.devices import is_offered, provided
-from serving.judge.lint.extended import is_extended
-from serving.judge.lint.gpus import gpu_limits, placed, queued
-from serving.judge.lint.nodes import Refusal, allocatable, closed_pool, live_nodes, refusal
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 BUILT_IN_PRIORITIES: Final = frozenset({"system-cluster-critical", "system-node-critical"})

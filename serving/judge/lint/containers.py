@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.codes.lint import PORT_NAMES_PLAIN, PYTHONPATH_UNSET, SERVING_FIRST
-from serving.facts.container import Container
-from serving.facts.manifests import Bundle, Document
-from serving.facts.multinode import WORKER
-from serving.facts.pods import Workload
-from serving.facts.predictor import RUNTIMES, SERVING, model_of
-from serving.facts.shape import as_map, as_maps, as_text
-from serving.facts.workloads import of_document, workloads
-from serving.facts.written import containers_of
+from serving.facts.kube.container import Container
+from serving.facts.kube.manifests import Bundle, Document
+from serving.facts.kube.multinode import WORKER
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.predictor import RUNTIMES, SERVING, model_of
+from serving.facts.kube.shape import as_map, as_maps, as_text
+from serving.facts.kube.workloads import of_document, workloads
+from serving.facts.kube.written import containers_of
 from serving.judge.lint.rule import Fault, Look, Rule, Severity, held_or
 from serving.judge.lint.subjects import predictors, written_predictor
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.codes.lint import SECRETS_HIDDEN
-from serving.facts.container import Container
-from serving.facts.environment import ASSIGNMENT
-from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.shape import as_map, as_maps, as_text, dig, text_map
-from serving.facts.written import written_containers
+from serving.facts.kube.container import Container
+from serving.facts.kube.environment import ASSIGNMENT
+from serving.facts.kube.manifests import CLUSTER, Bundle, Document
+from serving.facts.kube.shape import as_map, as_maps, as_text, dig, text_map
+from serving.facts.kube.written import written_containers
 from serving.judge.lint.credential_shapes import asks_for_secret, is_literal, is_secret, looks_random, shape
 from serving.judge.lint.rule import Fault, Look, Rule, Severity, held_or
 

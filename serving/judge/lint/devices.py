@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import GPU_NOT_SHARED, GPU_RESOURCE_KNOWN, GPU_WHOLE, MIG_PROFILE_KNOWN
-from serving.facts.container import Container
-from serving.facts.declared import CLASS
-from serving.facts.manifests import Bundle, Document
-from serving.facts.once import once
-from serving.facts.pods import Workload
-from serving.facts.quantity import quantity, whole
-from serving.facts.shape import as_text, text_map
-from serving.facts.workloads import workloads
-from serving.judge.lint import mig
-from serving.judge.lint.extended import ABOUT_GPUS, computes, is_extended, is_known, is_shared, meant
-from serving.judge.lint.gpus import GPU_RESOURCE, has_claim, selected_values
-from serving.judge.lint.nodes import allocatable, live_nodes, pool, untolerated
+from serving.facts.kube import mig
+from serving.facts.kube.container import Container
+from serving.facts.kube.declared import CLASS
+from serving.facts.kube.extended import ABOUT_GPUS, computes, is_extended, is_known, is_shared, meant
+from serving.facts.kube.gpus import GPU_RESOURCE, has_claim, selected_values
+from serving.facts.kube.manifests import Bundle, Document
+from serving.facts.kube.nodes import allocatable, live_nodes, pool, untolerated
+from serving.facts.kube.once import once
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.quantity import quantity, whole
+from serving.facts.kube.shape import as_text, text_map
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 PRODUCT: Final = "nvidia.com/gpu.product"

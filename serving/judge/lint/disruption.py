@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import DISRUPTION_BUDGETED, DRAINS_ALLOWED
-from serving.facts.declared import for_trying
-from serving.facts.manifests import Bundle, Document
-from serving.facts.pods import Workload
-from serving.facts.scalers import bounds
-from serving.facts.strategy import share
-from serving.facts.workloads import pods, workloads
+from serving.facts.kube.declared import for_trying
+from serving.facts.kube.manifests import Bundle, Document
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.scalers import bounds
+from serving.facts.kube.strategy import share
+from serving.facts.kube.workloads import pods, workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 BUDGET: Final = "PodDisruptionBudget"

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import IMAGE_PINNED
-from serving.facts.image import Image, read_image
-from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.predictor import components, model_of, model_path
-from serving.facts.shape import as_maps, as_text, dig
-from serving.facts.workloads import workloads
-from serving.facts.written import written_containers
+from serving.facts.kube.image import Image, read_image
+from serving.facts.kube.manifests import CLUSTER, Bundle, Document
+from serving.facts.kube.predictor import components, model_of, model_path
+from serving.facts.kube.shape import as_maps, as_text, dig
+from serving.facts.kube.workloads import workloads
+from serving.facts.kube.written import written_containers
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 MOVING: Final = re.compile(r"latest(-.*)?|nightly", re.IGNORECASE)

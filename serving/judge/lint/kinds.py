@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import ENDLESS_SERVES, FINITE_ENDS
-from serving.facts.container import Container
-from serving.facts.manifests import Bundle
-from serving.facts.pods import Workload
-from serving.facts.shape import as_maps
-from serving.facts.workloads import workloads
+from serving.facts.kube.container import Container
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.shape import as_maps
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 BATCH: Final = frozenset({"run-batch", "bench", "vllm.entrypoints.openai.run_batch"})

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import LIVENESS_PATIENT, LIVENESS_WAITS
-from serving.facts.engine import Engine, engines
-from serving.facts.manifests import Bundle
-from serving.facts.probe import Probe, port_number, probe
+from serving.facts.kube.engine import Engine, engines
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.probe import Probe, port_number, probe
 from serving.judge.lint.probes import HOLLOW_WORDS, READY_PATHS
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import LABELS_OURS, METADATA_CONSTANT, RUNTIME_VERSIONED
-from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.predictor import ISVC_LABEL, RUNTIMES
-from serving.facts.shape import text_map
-from serving.facts.workloads import workloads
+from serving.facts.kube.manifests import CLUSTER, Bundle, Document
+from serving.facts.kube.predictor import ISVC_LABEL, RUNTIMES
+from serving.facts.kube.shape import text_map
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 from serving.judge.lint.subjects import predictors
 

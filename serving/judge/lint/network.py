@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.codes.lint import NETWORK_CLOSED
-from serving.facts.manifests import Bundle, Document, near
-from serving.facts.pods import Workload
-from serving.facts.selectors import policy_selector
-from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig
-from serving.facts.workloads import pods, workloads
+from serving.facts.kube.manifests import Bundle, Document, near
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.selectors import policy_selector
+from serving.facts.kube.shape import as_map, as_maps, as_text, as_texts, dig
+from serving.facts.kube.workloads import pods, workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 GROUP: Final = "networking.k8s.io"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import IS_OBJECT, UNIQUE
-from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.pods import Workload
-from serving.facts.services import services
-from serving.facts.workloads import workloads
+from serving.facts.kube.manifests import CLUSTER, Bundle, Document
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.services import services
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 NAMELESS: Final = ("Kustomization", "Component", "List")  # kinds that are read by tools, or hold objects

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.codes.lint import GPUS_USED, SHM_LARGE
-from serving.facts.container import Container
-from serving.facts.manifests import Bundle
-from serving.facts.pods import Workload
-from serving.facts.quantity import quantity
-from serving.facts.shape import as_count, as_map, as_maps, as_text, as_whole, dig
-from serving.facts.workloads import of_document, workloads
-from serving.judge.lint.gpus import container_count, container_gpus
+from serving.facts.kube.container import Container
+from serving.facts.kube.gpus import container_count, container_gpus
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.quantity import quantity
+from serving.facts.kube.shape import as_count, as_map, as_maps, as_text, as_whole, dig
+from serving.facts.kube.workloads import of_document, workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 OPTIONS: Final = (

@@ -6,12 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import GPU_ASKED_FOR, GPU_SELECTED, GPU_TOLERATED
-from serving.facts.manifests import Bundle
-from serving.facts.pods import Workload
-from serving.facts.shape import as_text
-from serving.facts.workloads import workloads
-from serving.judge.lint.devices import asks_for_device
-from serving.judge.lint.gpus import (
+from serving.facts.kube.gpus import (
     claims_gpu,
     gpu_limits,
     gpu_selectors,
@@ -21,7 +16,12 @@ from serving.judge.lint.gpus import (
     queued,
     selected_labels,
 )
-from serving.judge.lint.nodes import closed_pool, pool
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.nodes import closed_pool, pool
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.shape import as_text
+from serving.facts.kube.workloads import workloads
+from serving.judge.lint.devices import asks_for_device
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 GKE: Final = "cloud.google.com/"  # labels of GKE, which adds the toleration for the resource by itself

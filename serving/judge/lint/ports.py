@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from serving.codes.lint import PORT_EXISTS
-from serving.facts.engine import engines_of
-from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.pods import RAY, Workload
-from serving.facts.selectors import policy_selector
-from serving.facts.services import AGENT_PORT, Service, selected, service_named, services, services_around
-from serving.facts.shape import as_count, as_maps, as_text, as_whole
-from serving.facts.workloads import pods
+from serving.facts.kube.engine import engines_of
+from serving.facts.kube.manifests import CLUSTER, Bundle, Document
+from serving.facts.kube.pods import RAY, Workload
+from serving.facts.kube.selectors import policy_selector
+from serving.facts.kube.services import AGENT_PORT, Service, selected, service_named, services, services_around
+from serving.facts.kube.shape import as_count, as_maps, as_text, as_whole
+from serving.facts.kube.workloads import pods
 from serving.judge.lint.references import backends
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 from serving.judge.lint.wiring import in_reach

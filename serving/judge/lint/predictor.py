@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.codes.lint import MODE_EXPLICIT, RESOURCES_STATED, STRATEGY_ACCEPTED, STRATEGY_STATED, TIMEOUT_STATED
-from serving.facts.container import Container
-from serving.facts.manifests import Bundle, Document
-from serving.facts.pods import Workload
-from serving.facts.predictor import AUTOSCALER, MODE
-from serving.facts.shape import as_map, as_text, as_whole, dig
-from serving.facts.strategy import share
-from serving.facts.workloads import workloads
+from serving.facts.kube.container import Container
+from serving.facts.kube.manifests import Bundle, Document
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.predictor import AUTOSCALER, MODE
+from serving.facts.kube.shape import as_map, as_text, as_whole, dig
+from serving.facts.kube.strategy import share
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, held_or
 from serving.judge.lint.subjects import predictors, services_of_models
 

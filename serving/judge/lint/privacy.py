@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from serving.codes.lint import PROMPTS_PRIVATE, TELEMETRY_OFF
-from serving.facts.container import Container
-from serving.facts.environment import environment, unseen_config_maps
-from serving.facts.manifests import Bundle, Document
-from serving.facts.predictor import RUNTIMES, components
-from serving.facts.shape import as_count, as_map, as_maps, as_text
-from serving.facts.workloads import workloads
-from serving.facts.written import written_containers
+from serving.facts.kube.container import Container
+from serving.facts.kube.environment import environment, unseen_config_maps
+from serving.facts.kube.manifests import Bundle, Document
+from serving.facts.kube.predictor import RUNTIMES, components
+from serving.facts.kube.shape import as_count, as_map, as_maps, as_text
+from serving.facts.kube.workloads import workloads
+from serving.facts.kube.written import written_containers
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 from serving.judge.lint.subjects import is_classical
 

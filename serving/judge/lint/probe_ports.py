@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import PROBE_REACHES
-from serving.facts.container import Container
-from serving.facts.engine import Engine, engines
-from serving.facts.manifests import Bundle
-from serving.facts.pods import Workload
-from serving.facts.probe import Probe, named_ports, port_number, probe
-from serving.facts.shape import as_whole
-from serving.facts.workloads import workloads
+from serving.facts.kube.container import Container
+from serving.facts.kube.engine import Engine, engines
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.probe import Probe, named_ports, port_number, probe
+from serving.facts.kube.shape import as_whole
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 
 KINDS: Final = ("startup", "readiness", "liveness")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import ENGINE_TIMEOUT, READINESS_REAL, STARTUP_BUDGET, STARTUP_PROBED
-from serving.facts.declared import LOAD
-from serving.facts.engine import READY_TIMEOUT, READY_TIMEOUT_DEFAULT_S, Engine, Unknown, engines
-from serving.facts.manifests import Bundle
-from serving.facts.probe import Probe, port_number, probe
+from serving.facts.kube.declared import LOAD
+from serving.facts.kube.engine import READY_TIMEOUT, READY_TIMEOUT_DEFAULT_S, Engine, Unknown, engines
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.probe import Probe, port_number, probe
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 READY_PATHS: Final = re.compile(r"/readyz|/ready|/startupz|/v2/health/ready|/v2/models/[^/]+/ready")

@@ -9,11 +9,11 @@ from difflib import get_close_matches
 from typing import Final
 
 from serving.codes.lint import QUERY_MATCHES
-from serving.facts.manifests import Bundle
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.shape import as_maps, as_text, as_texts
+from serving.facts.kube.workloads import workloads
 from serving.facts.promql import Matcher, Selector, selectors
-from serving.facts.shape import as_maps, as_text, as_texts
 from serving.facts.vllm_metrics import METRICS, RENAMED, SCRAPED, exists, labels_of, of_vllm
-from serving.facts.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 from serving.judge.lint.scaling import scaled
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.codes.lint import TARGET_EXISTS
-from serving.facts.kserve import supports
-from serving.facts.llm_inference_service import WHOLE
-from serving.facts.manifests import CLUSTER, Bundle, Document
-from serving.facts.pods import Workload
-from serving.facts.predictor import RUNTIMES, model_of
-from serving.facts.services import service_named, services_around
-from serving.facts.shape import as_map, as_maps, as_text, dig
-from serving.facts.workloads import pods, workloads
+from serving.facts.kube.kserve import supports
+from serving.facts.kube.llm_inference_service import WHOLE
+from serving.facts.kube.manifests import CLUSTER, Bundle, Document
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.predictor import RUNTIMES, model_of
+from serving.facts.kube.services import service_named, services_around
+from serving.facts.kube.shape import as_map, as_maps, as_text, dig
+from serving.facts.kube.workloads import pods, workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 from serving.judge.lint.subjects import written_predictor
 

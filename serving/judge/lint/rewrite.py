@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import IMAGE_NOT_REWRITTEN
-from serving.facts.container import Container
-from serving.facts.image import read_image
-from serving.facts.manifests import Bundle
-from serving.facts.pods import Workload
-from serving.facts.predictor import SERVING, model_of
-from serving.facts.shape import as_map, as_text, dig, text_map
-from serving.facts.workloads import workloads
-from serving.judge.lint.gpus import gpu_limits, has_claim
+from serving.facts.kube.container import Container
+from serving.facts.kube.gpus import gpu_limits, has_claim
+from serving.facts.kube.image import read_image
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.predictor import SERVING, model_of
+from serving.facts.kube.shape import as_map, as_text, dig, text_map
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 from serving.judge.lint.subjects import predictor_of
 

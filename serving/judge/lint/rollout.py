@@ -7,17 +7,17 @@ from fractions import Fraction
 from typing import Final
 
 from serving.codes.lint import CAPACITY_KEPT, DEADLINE_SUFFICES, SURGE_POSSIBLE
-from serving.facts.declared import for_trying, load_seconds
-from serving.facts.demand import demand
-from serving.facts.manifests import Bundle
-from serving.facts.pods import Workload
-from serving.facts.quantity import shown
-from serving.facts.scalers import bounds
-from serving.facts.shape import as_whole
-from serving.facts.strategy import ROLLING, Strategy, strategy
-from serving.facts.workloads import of_document, workloads
+from serving.facts.kube.declared import for_trying, load_seconds
+from serving.facts.kube.demand import demand
+from serving.facts.kube.gpus import asks_for_gpu
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.quantity import shown
+from serving.facts.kube.scalers import bounds
+from serving.facts.kube.shape import as_whole
+from serving.facts.kube.strategy import ROLLING, Strategy, strategy
+from serving.facts.kube.workloads import of_document, workloads
 from serving.judge.lint.capacity import UNSEEN, Part, Room, neighbours, pods_of, rooms, sum_of, unadmitted, unseen
-from serving.judge.lint.gpus import asks_for_gpu
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 DEADLINE_S: Final = 600  # Kubernetes' default, and KServe's only value

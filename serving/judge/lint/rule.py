@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from serving.codes import Code
-from serving.facts.manifests import Bundle, Document
+from serving.facts.kube.manifests import Bundle, Document
 
 
 class Severity(StrEnum):

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import ONE_SCALER, SCALE_FITS, SCALE_FROM_ZERO, SCALED_ON_LOAD
-from serving.facts.demand import demand
-from serving.facts.manifests import Bundle
-from serving.facts.pods import Workload
-from serving.facts.predictor import AUTOSCALER, standard_mode
+from serving.facts.kube.demand import demand
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.predictor import AUTOSCALER, standard_mode
+from serving.facts.kube.scalers import Scaler, Signal, scalers
+from serving.facts.kube.shape import as_maps, as_text, as_whole
+from serving.facts.kube.workloads import workloads
 from serving.facts.promql import selectors
-from serving.facts.scalers import Scaler, Signal, scalers
-from serving.facts.shape import as_maps, as_text, as_whole
 from serving.facts.vllm_metrics import of_vllm
-from serving.facts.workloads import workloads
 from serving.judge.lint.capacity import UNSEEN, Part, neighbours, pods_of, rooms, sum_of, unseen
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from serving.codes.lint import NOT_ROOT, ROOT_READ_ONLY, SERVICE_LINKS_OFF, TOKEN_UNMOUNTED
-from serving.facts.container import Container
-from serving.facts.manifests import Bundle
-from serving.facts.pods import Workload
-from serving.facts.shape import as_map, as_text, as_texts, as_whole
-from serving.facts.workloads import workloads
+from serving.facts.kube.container import Container
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.shape import as_map, as_text, as_texts, as_whole
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 HARMLESS: Final = frozenset({"NET_BIND_SERVICE", "IPC_LOCK"})  # IPC_LOCK pins memory for RDMA between nodes

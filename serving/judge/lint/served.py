@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from serving.codes.lint import CRD_SERVED
-from serving.facts.api_kinds import RELEASES, by_worth, groups, last_served, own_groups, versions
-from serving.facts.manifests import Bundle, Document
-from serving.facts.once import once
-from serving.facts.shape import as_maps, as_text, dig
+from serving.facts.kube.api_kinds import RELEASES, by_worth, groups, last_served, own_groups, versions
+from serving.facts.kube.manifests import Bundle, Document
+from serving.facts.kube.once import once
+from serving.facts.kube.shape import as_maps, as_text, dig
 from serving.judge.lint.allowances import silenced
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 

@@ -8,9 +8,9 @@ from math import ceil
 from typing import Final
 
 from serving.codes.lint import ENDPOINTS_LET_GO, GRACE_SUFFICES, STREAMS_DRAINED
-from serving.facts.engine import SLEEP, TEARDOWN_S, Engine, Unknown, engines
-from serving.facts.manifests import Bundle
-from serving.facts.shape import as_seconds, as_texts, dig
+from serving.facts.kube.engine import SLEEP, TEARDOWN_S, Engine, Unknown, engines
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.shape import as_seconds, as_texts, dig
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 ENDS: Final = re.compile(r"\bray stop\b|\bp?kill(all)?\b(?!.*\b(sleep|while|until|wait)\b)", re.DOTALL)  # at once

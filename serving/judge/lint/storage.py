@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from serving.codes.lint import WEIGHTS_SHARED
-from serving.facts.container import Container
-from serving.facts.declared import for_trying
-from serving.facts.environment import environment
-from serving.facts.manifests import Bundle
-from serving.facts.model_cache import cache_of
-from serving.facts.pods import Workload
-from serving.facts.predictor import model_of, model_path, storage_uri
-from serving.facts.shape import as_maps, as_text, dig
-from serving.facts.workloads import workloads
+from serving.facts.kube.container import Container
+from serving.facts.kube.declared import for_trying
+from serving.facts.kube.environment import environment
+from serving.facts.kube.manifests import Bundle
+from serving.facts.kube.model_cache import cache_of
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.predictor import model_of, model_path, storage_uri
+from serving.facts.kube.shape import as_maps, as_text, dig
+from serving.facts.kube.workloads import workloads
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity
 from serving.judge.lint.subjects import is_classical, predictor_of
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from serving.facts.kserve import inherited
-from serving.facts.manifests import Bundle, Document
-from serving.facts.pods import Workload
-from serving.facts.predictor import FRAMEWORKS, canaries, model_of
-from serving.facts.shape import EMPTY, as_map, as_text, dig
-from serving.facts.workloads import workloads
+from serving.facts.kube.kserve import inherited
+from serving.facts.kube.manifests import Bundle, Document
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.predictor import FRAMEWORKS, canaries, model_of
+from serving.facts.kube.shape import EMPTY, as_map, as_text, dig
+from serving.facts.kube.workloads import workloads
 
 CLASSICAL: Final = frozenset(FRAMEWORKS) - {"huggingface", "triton"}
 

@@ -10,14 +10,14 @@ from itertools import islice
 from typing import Any, Final
 
 from serving.codes.lint import SELECTOR_MEETS, SELECTOR_OWN
-from serving.facts.manifests import CLUSTER, Bundle, Document, near
-from serving.facts.once import once
-from serving.facts.pods import Workload
-from serving.facts.reach import Reach
-from serving.facts.selectors import policy_selector, selects
-from serving.facts.services import Service, services, services_around
-from serving.facts.shape import as_map, as_maps, as_text, as_texts, dig, text_map
-from serving.facts.workloads import of_document, pods
+from serving.facts.kube.manifests import CLUSTER, Bundle, Document, near
+from serving.facts.kube.once import once
+from serving.facts.kube.pods import Workload
+from serving.facts.kube.reach import Reach
+from serving.facts.kube.selectors import policy_selector, selects
+from serving.facts.kube.services import Service, services, services_around
+from serving.facts.kube.shape import as_map, as_maps, as_text, as_texts, dig, text_map
+from serving.facts.kube.workloads import of_document, pods
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, Unclear
 
 CONTROLLERS: Final = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from serving.facts.manifests import Bundle, Document
+from serving.facts.kube.manifests import Bundle, Document
 
 HERE = Path(__file__).parent
 STEP = re.compile(r'\["([^"]+)"\]|\[(\d+|\+)\]|([^.\[\]]+)')

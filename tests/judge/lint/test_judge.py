@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.facts.manifests import Bundle
+from serving.facts.kube.manifests import Bundle
 from serving.judge.lint import judge_alternatives
 from serving.verdict import Verdict
 from tests.judge.lint.mutate import base, bundle, changed
