@@ -53,13 +53,15 @@ def _remedy(workload: Workload) -> str:
 def _lost(how: Strategy, least: int, most: int) -> str | None:
     """What a rollout takes away at some number of replicas, or None."""
     if how.name == "Recreate":
-        return f"Recreate: all {most} Pods end before the first new one starts"
+        ending = "the only Pod ends" if most == 1 else f"all {most} Pods end"
+        return f"Recreate: {ending} before the first new one starts"
     if how.name != ROLLING:
         return f"{how.name}: a Pod is replaced only after it is gone"
     for replicas in (most, max(least, 1)):
         amounts = how.at(replicas)
         if amounts and amounts[1] > 0:
-            return f"{how}: {amounts[1]} of {replicas} Pods may be missing"
+            missing = "the only Pod" if replicas == 1 else f"{amounts[1]} of {replicas} Pods"
+            return f"{how}: {missing} may be missing"
     return None
 
 

@@ -26,6 +26,12 @@ def said_live(code: str, live: list[dict[str, Any]], *documents: dict[str, Any],
     return [each for each in report.findings if each.code.id == code and each.verdict is not Verdict.PASS]
 
 
+def recreated(replicas: int) -> dict[str, Any]:
+    manifest = rolling(replicas)
+    manifest["spec"]["strategy"] = {"type": "Recreate"}
+    return manifest
+
+
 @pytest.mark.parametrize(
     ("manifest", "kept"),
     [
@@ -43,9 +49,18 @@ def test_warm_capacity_is_kept(manifest: dict[str, Any], kept: bool):
     assert (said("WG340", manifest) == []) is kept
 
 
-def test_the_amount_that_goes_is_told():
-    (finding,) = said("WG340", rolling(8))
-    assert finding.observed == "maxSurge 25%, maxUnavailable 25%: 2 of 8 Pods may be missing"
+@pytest.mark.parametrize(
+    ("manifest", "observed"),
+    [
+        (rolling(8), "maxSurge 25%, maxUnavailable 25%: 2 of 8 Pods may be missing"),
+        (rolling(1, maxSurge=0), "maxSurge 0, maxUnavailable 25%: the only Pod may be missing"),
+        (recreated(1), "Recreate: the only Pod ends before the first new one starts"),
+        (recreated(3), "Recreate: all 3 Pods end before the first new one starts"),
+    ],
+)
+def test_the_amount_that_goes_is_told(manifest: dict[str, Any], observed: str):
+    (finding,) = said("WG340", manifest)
+    assert finding.observed == observed
 
 
 def test_an_autoscalers_maximum_counts():
