@@ -66,7 +66,11 @@ def _own(document: Document, version: str) -> Look:
     if version in known:
         return Held(document)
     last = last_served(document.api_version, kind)
-    what = f"is gone since Kubernetes {last} was the last to serve it" if last else "is not served"
+    what = (
+        f"is gone since Kubernetes {last} was the last to serve it"
+        if last
+        else f"is not served by Kubernetes {RELEASES}"
+    )
     if known:
         return _version_fault(document, known, what)
     elsewhere = [
