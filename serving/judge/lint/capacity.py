@@ -26,16 +26,17 @@ from serving.facts.kube.workloads import workloads
 UNSEEN: Final = f"let the reader list it, or state the pool with the annotation {POOL}"
 SLICES: Final = ("nvidia.com/mig-", "nvidia.com/gpu.shared")
 HOOK: Final = "helm.sh/hook"
-NAMED: Final = 4  # documents of a room that a message names one by one
+NAMED: Final = 4  # from so many neighbours on, a message names their sum
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some Pods that take `each` of a room; `what` says which."""
+    """Some Pods that take `each` of a room; `what` says which. What many take may be one part, `summed`."""
 
     pods: int
     each: Fraction
     what: str
+    summed: bool = False
 
     @property
     def amount(self) -> Fraction:
@@ -135,9 +136,10 @@ def neighbours(bundle: Bundle, workload: Workload, room: Room) -> list[Part]:
     amount = shared.total - shared.of_document.get(id(workload.document), Fraction(0))
     if not amount:
         return []
-    if len(shared.of_document) <= NAMED:
+    others = shared.of_document.keys() - {id(workload.document)}
+    if len(others) < NAMED:
         return [part for other, part in shared.tenants if other.document is not workload.document]
-    return [Part(1, amount, f"{len(shared.of_document) - 1} others")]
+    return [Part(1, amount, f"of {len(others)} others", summed=True)]
 
 
 def lasts(workload: Workload) -> bool:
@@ -168,7 +170,8 @@ def sum_of(room: Room, parts: list[Part]) -> str:
     terms = []
     for part in parts:
         if part.amount:
-            count = f"{part.pods}" if part.each == 1 else f"{part.pods} x {shown(part.each, room.key)}"
+            each = shown(part.each, room.key)
+            count = each if part.summed else f"{part.pods}" if part.each == 1 else f"{part.pods} x {each}"
             terms.append(f"{count} {part.what}")
     total = shown(sum((part.amount for part in parts), Fraction(0)), room.key)
     return f"{' + '.join(terms)} = {total} {room.key if room.quota is None else ''}".strip()

@@ -129,9 +129,13 @@ def _phases(bundle: Bundle, workload: Workload, room: Room, replicas: int, extra
             others.append(Part(pods_of(kin, bounds(bundle, kin)[0]) * twice, took, kin.role))
     given = sum(part.pods for part in canaries)
     stable = max(replicas - given, 1) if given else replicas
-    yield [Part(pods_of(workload, stable), each, "replicas"), Part(extra, each, "surge"), *canaries, *others]
+    yield [Part(pods_of(workload, stable), each, _replicas(stable)), Part(extra, each, "surge"), *canaries, *others]
     if canaries:
-        yield [Part(pods_of(workload, replicas), each, "replicas"), *canaries, *others]
+        yield [Part(pods_of(workload, replicas), each, _replicas(replicas)), *canaries, *others]
+
+
+def _replicas(number: int) -> str:
+    return "replica" if number == 1 else "replicas"
 
 
 def _no_room(workload: Workload, room: Room, parts: list[Part], total: Fraction, extra: int) -> Fault:

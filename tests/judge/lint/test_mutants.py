@@ -49,3 +49,7 @@ def test_rules_stand_in_the_order_of_their_codes():
     ids = [rule.code.id for rule in RULES]
     assert ids == sorted(ids)
     assert set(ids) == {code for code in registry() if code.startswith("WG3")}
+
+
+def test_the_readme_counts_the_rules():
+    assert f" judges {len(RULES)} rules " in (HERE.parents[2] / "README.md").read_text()

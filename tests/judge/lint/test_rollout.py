@@ -153,6 +153,14 @@ def test_the_sum_is_told_with_all_who_share():
     assert second.observed == "2 replicas + 1 surge + 2 Deployment/llm/qwen = 5 nvidia.com/gpu"
 
 
+def test_many_who_share_are_told_as_one_sum():
+    crowd = [rolling(2, maxSurge=1) for _ in range(6)]
+    for number, each in enumerate(crowd):
+        each["metadata"]["name"] = f"llama-{number}"
+    found = said("WG341", rolling(2, maxSurge=1), *crowd)[0]
+    assert found.observed == "2 replicas + 1 surge + 12 of 6 others = 15 nvidia.com/gpu"
+
+
 def test_memory_is_told_in_gi():
     (finding,) = said("WG341", rolling(2, maxSurge=1), quota({"requests.memory": "60Gi"}))
     assert finding.observed == "2 x 24Gi replicas + 1 x 24Gi surge = 72Gi"
@@ -181,7 +189,7 @@ def test_a_canary_takes_its_place_from_stable_but_not_before_it_is_ready():
         return [each.observed for each in said("WG341", *changed(base("kserve"), changes))]
 
     assert tripped("4") == []
-    assert tripped("3") == ["1 replicas + 1 surge + 2 canary qwen-r2-predictor = 4 nvidia.com/gpu"]
+    assert tripped("3") == ["1 replica + 1 surge + 2 canary qwen-r2-predictor = 4 nvidia.com/gpu"]
 
 
 def node(name: str, gpus: int, **labels: str) -> dict[str, Any]:
