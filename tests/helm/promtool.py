@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 HOW_TO_GET_IT = "promtool not installed: apt-get install prometheus"
 
@@ -28,7 +27,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 def complaint(rules: dict[str, Any], directory: Path) -> str:
     """What is wrong with a rule file; nothing when empty."""
     file = directory / "rules.yaml"
-    file.write_text(yaml.safe_dump(rules))
+    file.write_text(json.dumps(rules))
     done = run("check", "rules", file)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
@@ -39,7 +38,7 @@ def firing(rules: dict[str, Any], directory: Path, alert: str, series: dict[str,
     `series` are what Prometheus has scraped once a minute, in promtool's notation. Expecting none makes promtool tell
     of all.
     """
-    (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
+    (directory / "rules.yaml").write_text(json.dumps(rules))
     test = {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
@@ -47,7 +46,7 @@ def firing(rules: dict[str, Any], directory: Path, alert: str, series: dict[str,
     }
     body = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
     file = directory / "test.yaml"
-    file.write_text(yaml.safe_dump(body))
+    file.write_text(json.dumps(body))
     done = run("test", "rules", file)
     if done.returncode == 0:
         return []
@@ -60,7 +59,7 @@ def firing(rules: dict[str, Any], directory: Path, alert: str, series: dict[str,
 
 def values(rules: dict[str, Any], directory: Path, expr: str, series: dict[str, str], at: str) -> dict[str, float]:
     """What an expression gives for each Deployment, once the rules have been evaluated every minute."""
-    (directory / "rules.yaml").write_text(yaml.safe_dump(rules))
+    (directory / "rules.yaml").write_text(json.dumps(rules))
     test = {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
@@ -68,7 +67,7 @@ def values(rules: dict[str, Any], directory: Path, expr: str, series: dict[str, 
     }
     body = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
     file = directory / "test.yaml"
-    file.write_text(yaml.safe_dump(body))
+    file.write_text(json.dumps(body))
     done = run("test", "rules", file)
     told = done.stdout + done.stderr
     return {name: float(value) for name, value in re.findall(r'deployment="([^"]+)".*?\} ([^\s,]+)', told)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -45,8 +46,15 @@ def over(base: Mapping[str, Any], *patches: Mapping[str, Any]) -> Values:
 
 def texts(values: Mapping[str, Any], name: str = "qwen", namespace: str = "llm", source: Chart | None = None) -> Values:
     """What every template became, by its path within templates/."""
-    rendered = (source or chart()).render(dict(values), name=name, namespace=namespace)
+    if source is None:
+        return dict(_rendered(json.dumps(values), name, namespace))
+    rendered = source.render(dict(values), name=name, namespace=namespace)
     return {path.removeprefix("warmgate/templates/"): text for path, text in rendered.items()}
+
+
+@cache
+def _rendered(values: str, name: str, namespace: str) -> Values:
+    return texts(json.loads(values), name, namespace, chart())
 
 
 def render(values: Mapping[str, Any], **release: Any) -> list[Object]:
