@@ -13,7 +13,15 @@ from serving.codes.lint import CANARY_CACHE, CANARY_PROMOTABLE, CANARY_REPLICAS,
 from serving.facts.kube.manifests import Bundle, Document
 from serving.facts.kube.merging import overlaid
 from serving.facts.kube.model_cache import OPTED_OUT, cache_of
-from serving.facts.kube.predictor import AUTOSCALER, canaries, least_replicas, model_of, model_path, storage_uri
+from serving.facts.kube.predictor import (
+    AUTOSCALER,
+    canaries,
+    deployment_name,
+    least_replicas,
+    model_of,
+    model_path,
+    storage_uri,
+)
 from serving.facts.kube.shape import as_map, as_text, as_whole, dig
 from serving.judge.lint.rule import Fault, Held, Look, Rule, Severity, held_or
 
@@ -28,9 +36,10 @@ def with_canaries(bundle: Bundle) -> Iterator[tuple[Document, Mapping[str, Any]]
 
 
 def canary_name(document: Document, number: int, canary: Mapping[str, Any]) -> str:
-    """How a finding names a canary."""
-    name = as_text(dig(canary, "predictor.name"))
-    return f"{document.id} (canary {name})" if name else f"{document.id} (canary[{number}])"
+    """How a finding names a canary: as its Pods are named, by its place in the list where it has no name."""
+    predictor = as_map(canary.get("predictor"))
+    named = f"canary {deployment_name(document, predictor)}" if predictor.get("name") else f"canary[{number}]"
+    return f"{document.id} ({named})"
 
 
 def _uri(bundle: Bundle) -> Iterator[Look]:
