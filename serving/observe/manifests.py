@@ -63,6 +63,7 @@ def read_manifests(
     found = _Found()
     for argument in arguments:
         _find(argument, found, stdin)
+    found = _once(found)
     if (options.values or options.sets or options.release is not None) and len(found.charts) != 1:
         raise Refused(f"--values, --set and --release are for one chart, not {len(found.charts)}: name one")
     documents: list[Document] = []
@@ -83,13 +84,30 @@ def read_manifests(
     documents += [each for fresh in made.values() for each in fresh]
     if not documents:
         what = ", ".join(arguments[:3])
-        hint = " (only comments)" if any(text.strip() for _, text, _ in found.texts) and not left_out else ""
+        hint = (
+            " (only comments or empty lists)"
+            if any(text.strip() for _, text, _ in found.texts) and not left_out
+            else ""
+        )
         raise Refused(f"no Kubernetes documents in {what}{hint}: name files, a chart or a kustomization that has some")
     clashing = clashes(made)
     together = compatible(clashing) or [[]]
     parts = tuple((*alone, *(each for maker in makers for each in made[maker])) for makers in together)
     told = (*found.notes, *_left_out(left_out), *notes(clashing))
     return Manifests(tuple(documents), parts, frozenset(rendered), told)
+
+
+def _once(found: _Found) -> _Found:
+    """What several arguments lead to is there once: where it was named, as named."""
+    texts: dict[Path, tuple[str, str, bool]] = {}
+    for number, (where, text, named) in enumerate(found.texts):
+        path = Path(where).resolve() if where != "stdin" else Path("-", str(number))
+        texts[path] = (where, text, named or (path in texts and texts[path][2]))
+    charts = {path.resolve(): path for path in found.charts}
+    kustomizations = {path.resolve(): path for path in found.kustomizations}
+    return _Found(
+        list(texts.values()), [*charts.values()], [*kustomizations.values()], list(dict.fromkeys(found.notes))
+    )
 
 
 def _find(argument: str, found: _Found, stdin: BinaryIO | None) -> None:

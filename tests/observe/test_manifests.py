@@ -141,6 +141,14 @@ def test_overlays_of_one_base_are_alternatives_beside_all_else() -> None:
     assert seen(found) == ["a t/a.yaml:1", "b t/dev:1", "p t/pool:1", "b t/prod:1"]
 
 
+@pytest.mark.usefixtures("root", "with_tools")
+def test_what_two_arguments_lead_to_is_read_once() -> None:
+    write(below("t/c", CHART) | {"t/a.yaml": THING.format("a"), "t/k/b.yaml": THING.format("b")})
+    write({"t/k/kustomization.yaml": "resources: [b.yaml]\n"})
+    found = read_manifests(["t", "t/a.yaml", "./t/../t/c", "t/k/"])
+    assert sorted(each.name for each in found.documents) == ["a", "b", "release-name"]
+
+
 @pytest.mark.usefixtures("root")
 def test_files_are_no_alternatives() -> None:
     write({"a.yaml": THING.format("a"), "b.yaml": THING.format("a")})
