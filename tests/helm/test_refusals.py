@@ -167,6 +167,10 @@ FETCHED = over(STORE, {"model": {"storageUri": "s3://models/qwen/r1"}})
         pytest.param({"fullnameOverride": "x" * 46}, "more than 63 characters", id="too-long-for-kserves-label"),
         pytest.param({"fullnameOverride": "true"}, '"true" is no text', id="a-name-that-yaml-reads-as-a-boolean"),
         pytest.param({"model": {"release": "on"}}, '"on" is no text', id="a-release-that-is-a-boolean"),
+        pytest.param(
+            {"pod": {"labels": {"app.kubernetes.io/name": "x"}}}, "which selectors go by", id="a-label-of-ours"
+        ),
+        pytest.param({"pod": {"labels": {"component": "x"}}}, "which selectors go by", id="a-label-of-kserve"),
         pytest.param({"model": {"storageUri": "pvc://models//r1"}}, "is no pvc://CLAIM/PATH", id="an-absolute-path"),
         pytest.param({"model": {"storageUri": "pvc://models/../r1"}}, "is no pvc://CLAIM/PATH", id="a-path-upwards"),
     ],

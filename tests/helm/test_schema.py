@@ -80,6 +80,20 @@ def test_a_value_taken_away_is_refused_by_its_name() -> None:
             chart().validate_schema(values)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"model": {"servedName": "Qwen/Qwen3-0.6B"}}, id="a-name-of-the-hub"),
+        pytest.param({"model": {"resources": {"limits": {"cpu": 8, "memory": "25.5Gi"}}}}, id="quantities"),
+        pytest.param(
+            {"model": {"resources": {"requests": {"cpu": "500m", "ephemeral-storage": "1e9"}}}}, id="an-exponent"
+        ),
+    ],
+)
+def test_what_kubernetes_and_vllm_take_is_taken(values: dict[str, Any]) -> None:
+    chart().validate_schema(values)
+
+
 def test_entries_of_maps_may_be_taken_away() -> None:
     chart().validate_schema({"gpu": {"nodeSelector": {"nvidia.com/gpu.present": None}}})
 
@@ -123,6 +137,9 @@ def test_a_typo_is_refused_at(path: str) -> None:
             {"networkPolicy": {"modelStore": [{"cidr": "10.0.0.1", "ports": [443]}]}},
             id="an-address-without-its-prefix",
         ),
+        pytest.param({"model": {"servedName": 'qwen"} or vector(0)'}}, id="a-name-that-ends-a-query"),
+        pytest.param({"model": {"resources": {"limits": {"memory": "24GB"}}}}, id="no-quantity"),
+        pytest.param({"pod": {"sharedMemory": "2 Gi"}}, id="a-quantity-with-a-blank"),
         pytest.param({"image": {"digest": "sha256:abc"}}, id="a-short-digest"),
         pytest.param({"lint": {"allow": {"WG101": "no"}}}, id="a-code-that-is-not-lints"),
     ],

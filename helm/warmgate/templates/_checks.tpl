@@ -21,6 +21,11 @@
 {{- fail (printf "the name %q is no text in YAML; choose another" .) -}}
 {{- end -}}
 {{- end -}}
+{{- range $key, $value := .Values.pod.labels -}}
+{{- if or (hasPrefix "app.kubernetes.io/" $key) (has $key (list "app" "component")) -}}
+{{- fail (printf "pod.labels has %s, which selectors go by; use a label of your own" $key) -}}
+{{- end -}}
+{{- end -}}
 {{- if eq $name "vllm" -}}
 {{- fail "a Service named vllm makes Kubernetes inject VLLM_PORT, which kills vLLM in other Pods of the namespace; set fullnameOverride" -}}
 {{- end -}}
