@@ -279,7 +279,8 @@ def test_ctrl_c_is_130_and_one_line(tmp_path: Path) -> None:
         [sys.executable, "-m", "serving.cli.main", "lint", "-"], stdin=reader, stderr=subprocess.PIPE, cwd=tmp_path
     )
     os.close(reader)
-    time.sleep(1)  # it waits for its stdin by now
+    os.write(writer, b"#" * 200_000)  # more than a pipe holds: it reads its stdin by now,
+    time.sleep(0.5)  # and waits for more
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=10)
     os.close(writer)

@@ -68,7 +68,9 @@ def test_ctrl_c_ends_a_chart_that_renders_for_ever(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "serving.cli.main", "lint", str(tmp_path)], stderr=subprocess.PIPE, cwd=tmp_path
     )
-    time.sleep(2)  # it is rendering by now, or still starts: either way it must end
+    threads = Path(f"/proc/{process.pid}/task")
+    while process.poll() is None and len(list(threads.iterdir())) == 1:  # Helm's library brings some
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     try:
         _, err = process.communicate(timeout=20)
