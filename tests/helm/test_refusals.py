@@ -168,9 +168,9 @@ FETCHED = over(STORE, {"model": {"storageUri": "s3://models/qwen/r1"}})
         pytest.param({"fullnameOverride": "true"}, '"true" is no text', id="a-name-that-yaml-reads-as-a-boolean"),
         pytest.param({"model": {"release": "on"}}, '"on" is no text', id="a-release-that-is-a-boolean"),
         pytest.param(
-            {"pod": {"labels": {"app.kubernetes.io/name": "x"}}}, "which selectors go by", id="a-label-of-ours"
+            {"pod": {"labels": {"app.kubernetes.io/name": "x"}}}, "which the chart or KServe sets", id="a-label-of-ours"
         ),
-        pytest.param({"pod": {"labels": {"component": "x"}}}, "which selectors go by", id="a-label-of-kserve"),
+        pytest.param({"pod": {"labels": {"component": "x"}}}, "which the chart or KServe sets", id="a-label-of-kserve"),
         pytest.param({"model": {"storageUri": "pvc://models//r1"}}, "is no pvc://CLAIM/PATH", id="an-absolute-path"),
         pytest.param({"model": {"storageUri": "pvc://models/../r1"}}, "is no pvc://CLAIM/PATH", id="a-path-upwards"),
     ],
@@ -209,6 +209,7 @@ def test_a_release_name_that_kserve_rejects_is_refused() -> None:
             over(CACHE, {"model": {"storageUri": "hf://Qwen/Qwen3-0.6B"}}), id="a-cache-instead-of-a-way-to-the-store"
         ),
         pytest.param({"model": {"storageUri": "pvc://models"}}, id="all-of-a-claim"),
+        pytest.param({"pod": {"labels": {"app.kubernetes.io/version": "7"}}}, id="a-label-that-nobody-sets"),
         pytest.param({"model": {"storageUri": "pvc://models/r1/"}}, id="a-slash-at-the-end"),
         pytest.param({"gpu": {"resource": "nvidia.com/mig-3g.40gb"}}, id="a-larger-profile"),
         pytest.param({"model": {"args": ["--max-num-seqs=64"]}}, id="an-argument-of-vllm"),

@@ -21,9 +21,10 @@
 {{- fail (printf "the name %q is no text in YAML; choose another" .) -}}
 {{- end -}}
 {{- end -}}
+{{- $taken := include "warmgate.constantLabels" (dict "root" . "component" "endpoint") | fromYaml | merge (dict "app" "" "component" "") -}}
 {{- range $key, $value := .Values.pod.labels -}}
-{{- if or (hasPrefix "app.kubernetes.io/" $key) (has $key (list "app" "component")) -}}
-{{- fail (printf "pod.labels has %s, which selectors go by; use a label of your own" $key) -}}
+{{- if hasKey $taken $key -}}
+{{- fail (printf "pod.labels has %s, which the chart or KServe sets; use a label of your own" $key) -}}
 {{- end -}}
 {{- end -}}
 {{- if eq $name "vllm" -}}
