@@ -14,7 +14,7 @@
 # the weights nor the compiled kernels have to be made again.
 #
 # Its other target is a small image without an engine, for load tests (Locust) and verifications in a cluster. Any user id
-# here too, and only /tmp and /work/reports are written:
+# here too, and only /tmp and /warmgate/reports are written:
 #
 #   docker build --target tools -t warmgate-tools .
 #   docker run --read-only --tmpfs /tmp warmgate-tools verify --admin http://10.0.0.7:8081 --base-url http://10.0.0.7:8080
@@ -40,7 +40,7 @@ RUN --mount=type=bind,from=wheel,source=/wheels,target=/wheels \
     --mount=type=bind,source=requirements/lock.txt,target=/lock.txt \
     pip install --no-cache-dir --constraint /lock.txt "$(echo /wheels/*.whl)[loadtest]" \
     && useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp warmgate \
-    && install -d -o 10001 -g 0 -m 0775 /work/reports \
+    && install -d -o 10001 -g 0 -m 0775 /warmgate/reports \
     && install -d /opt/warmgate \
     && ln -s "$(python -c 'from importlib.util import find_spec as f; print(f("loadtest").submodule_search_locations[0])')/locustfile.py" \
        /opt/warmgate/locustfile.py \
@@ -50,7 +50,7 @@ ENV HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
-WORKDIR /work
+WORKDIR /warmgate
 USER 10001
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["warmgate"]

@@ -100,21 +100,21 @@ def test_a_tree_is_its_plain_files_its_charts_and_its_outermost_kustomizations()
         {
             "tree/a.yaml": THING.format("a"),
             "tree/compose.yml": "services: {}\n",
-            "tree/base/kustomization.yaml": "resources: [b.yaml, ../shared.yaml]\n",
+            "tree/base/kustomization.yaml": "resources: [b.yaml, ../common.yaml]\n",
             "tree/base/b.yaml": THING.format("b"),
             "tree/base/patch-of-somebody.yaml": "spec: {}\n",
-            "tree/shared.yaml": THING.format("s"),
+            "tree/common.yaml": THING.format("s"),
             "tree/overlay/kustomization.yml": "resources: [../base]\nnamePrefix: o-\n",
             "tree/component/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n",
         }
     )
-    with pytest.raises(Refused, match=r"tree/overlay: kustomize cannot build it: .*shared\.yaml"):
+    with pytest.raises(Refused, match=r"tree/overlay: kustomize cannot build it: .*common\.yaml"):
         read_manifests(["tree"])
     write({"tree/base/kustomization.yaml": "resources: [b.yaml]\n"})
     found = read_manifests(["tree"])
     assert seen(found) == [
         "a tree/a.yaml:1",
-        "s tree/shared.yaml:1",
+        "s tree/common.yaml:1",
         "release-name tree/chart/charts/inner/templates/x.yaml:2",
         "release-name tree/chart/templates/x.yaml:2",
         "o-b tree/overlay:1",
