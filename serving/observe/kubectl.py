@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,8 +44,27 @@ def find_kubectl() -> str:
 async def kubectl(arguments: Sequence[str], timeout_s: float) -> Answer:
     """Run it to its end. When time is up or Ctrl-C comes, it and its children are ended. Never asks on the terminal."""
     program = find_kubectl()
+    starting = asyncio.create_task(_start(program, arguments))
     try:
-        process = await asyncio.create_subprocess_exec(
+        # Cancelled halfway, asyncio would kill the child alone and wait for whoever else holds its pipes.
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await _end(await starting)
+        raise
+    try:
+        out, errors = await asyncio.wait_for(process.communicate(), timeout_s)
+    except BaseException as error:
+        await _end(process)
+        if not isinstance(error, TimeoutError):
+            raise
+        doing = " ".join(arguments[:2])
+        raise CannotObserve(f"kubectl {doing}: no answer within {timeout_s:g} s: check the network it needs") from error
+    return Answer(process.returncode or 0, out, errors.decode(errors="replace"))
+
+
+async def _start(program: str, arguments: Sequence[str]) -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
             program,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
@@ -57,14 +77,10 @@ async def kubectl(arguments: Sequence[str], timeout_s: float) -> Answer:
         )
     except OSError as error:
         raise CannotObserve(f"{program} does not run ({error.strerror}): {INSTALL}") from error
-    try:
-        out, errors = await asyncio.wait_for(process.communicate(), timeout_s)
-    except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # its children too, such as git or a credential plugin
-        await process.wait()
-        if not isinstance(error, TimeoutError):
-            raise
-        doing = " ".join(arguments[:2])
-        raise CannotObserve(f"kubectl {doing}: no answer within {timeout_s:g} s: check the network it needs") from error
-    return Answer(process.returncode or 0, out, errors.decode(errors="replace"))
+
+
+async def _end(process: Process) -> None:
+    """End it and its children, such as git or a credential plugin."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
